@@ -1,0 +1,5 @@
+//! The checks: pure state machines. Records and time come in as arguments, findings go out; no I/O, no clock, no thread.
+
+pub mod coverage;
+pub mod finding;
+pub mod verdict;
