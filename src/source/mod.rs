@@ -4,11 +4,44 @@
 //! pushes [`Event`]s into a [`Sink`]; the sink keeps the position, so a source may hand over records twice (a fetch
 //! that was retried, a file read again from its start) and never has to cut.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::audit::coverage::Isolation;
 use crate::wire::{BatchHeader, Records};
+
+/// Client settings under librdkafka's names: `bootstrap.servers`, `security.protocol`, `sasl.mechanism`,
+/// `ssl.ca.location` … One map serves both Kafka clients.
+pub type Properties = BTreeMap<String, String>;
+
+/// What is to be read, as the user asked for it.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// Names, or regular expressions when they start with `^`, as in librdkafka.
+    pub topics: Vec<String>,
+    /// Only these partitions; all when empty.
+    pub partitions: Vec<i32>,
+    pub start: Start,
+    pub isolation: Isolation,
+    /// Go on at the end instead of stopping there.
+    pub follow: bool,
+}
+
+/// Where reading begins when the ledger knows no position; kcat's `-o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The log start offset.
+    Beginning,
+    End,
+    /// An absolute offset. Offsets below the log start count as expired.
+    Offset(i64),
+    /// So many offsets before the end.
+    Tail(i64),
+    /// First record at or after this time, milliseconds since 1970.
+    Timestamp(i64),
+}
 
 /// What the topic's configuration says about records that go missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
