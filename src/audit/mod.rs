@@ -2,4 +2,9 @@
 
 pub mod coverage;
 pub mod finding;
+pub mod offsets;
+pub mod partition;
+pub mod producers;
+pub mod sessions;
+pub mod times;
 pub mod verdict;
