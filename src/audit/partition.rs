@@ -58,6 +58,8 @@ pub struct PartitionState {
     pub samples: Vec<String>,
     /// Records handed over again at offsets already read.
     pub reread: u64,
+    /// Records whose batch names no producer.
+    pub anonymous: u64,
 }
 
 impl PartitionState {
@@ -74,6 +76,7 @@ impl PartitionState {
             unidentified: 0,
             samples: Vec::new(),
             reread: 0,
+            anonymous: 0,
         }
     }
 
@@ -129,11 +132,14 @@ impl PartitionAudit {
         let place = Place { topic, partition: *partition };
         let first = offsets.position;
         let mut times: Option<(i64, i64)> = None;
-        let (mut stretch_from, mut stretch) = (first, 0u64);
+        let mut stretch = 0u64;
         let mut missing: Option<Span> = None;
         let mut next = first;
         let total = batch.records.remaining();
-        note_producer(&batch, seen, identifier.is_some());
+        let is_anonymous = batch.header.is_none_or(|header| header.producer_id < 0);
+        if let Some(identifier) = identifier {
+            note_producer(&batch, seen, identifier.rows(seen));
+        }
 
         for record in batch.records {
             let record = match record {
@@ -153,7 +159,7 @@ impl PartitionAudit {
             if record.offset != next {
                 // The cleaner took what lay between, or nobody knows.
                 offsets.observed(next, stretch, times);
-                (stretch_from, stretch) = (record.offset, 0);
+                stretch = 0;
                 let span = offsets.missing_inside(record.offset, rules.has_headers, rules.cleanup);
                 missing = merge(missing, span);
             }
@@ -168,8 +174,10 @@ impl PartitionAudit {
                 }
             }
         }
-        debug_assert!(stretch_from <= next);
         offsets.observed(next, stretch, times);
+        if is_anonymous {
+            state.anonymous += total as u64;
+        }
         if next < batch.until {
             missing = merge(missing, offsets.missing_inside(batch.until, rules.has_headers, rules.cleanup));
         }
@@ -248,7 +256,7 @@ impl PartitionAudit {
         state.leader_epoch = state.leader_epoch.min(epoch);
     }
 
-    pub fn topic_gone(&mut self, now: Option<Uuid>, out: &mut Vec<Finding>) {
+    pub fn topic_gone(&self, now: Option<Uuid>, out: &mut Vec<Finding>) {
         let state = &self.state;
         let place = state.place();
         let old = state.topic_id.map_or_else(|| "unknown".to_owned(), |id| id.to_string());
@@ -280,15 +288,12 @@ fn merge(known: Option<Span>, new: Option<Span>) -> Option<Span> {
     }
 }
 
-fn note_producer(batch: &Batch<'_>, seen: &mut Observations, wanted: bool) {
-    if !wanted {
-        return;
-    }
+/// Remembers from which row on the batch's producer wrote them.
+fn note_producer(batch: &Batch<'_>, seen: &mut Observations, rows: usize) {
     let producer = batch.header.map_or(Producer::NONE, |h| Producer { id: h.producer_id, epoch: h.producer_epoch });
-    let rows = seen.sightings.offsets.len() as u32;
     let producers = &mut seen.sightings.producers;
     if producers.last().is_none_or(|&(_, last)| last != producer) {
-        producers.push((rows, producer));
+        producers.push((rows as u32, producer));
     }
 }
 

@@ -103,6 +103,11 @@ impl Identifier {
         identified.and(numbered)
     }
 
+    /// Rows gathered so far of which the producers are noted: sightings, or what will become of them.
+    pub fn rows(&self, seen: &Observations) -> usize {
+        if self.rules.identity_is_number() { seen.arrivals.len() } else { seen.sightings.offsets.len() }
+    }
+
     fn identify(&mut self, record: &Record<'_>, checksum: u64, out: &mut Observations) -> Result<(), Misfit> {
         let Some(spec) = self.rules.row_identity() else { return Ok(()) };
         let (rung, hasher) = (self.rules.rung(), &mut self.hasher);

@@ -1,0 +1,230 @@
+//! What several subcommands share: exit codes, the log, the connection, where output goes, progress, Ctrl-C.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+
+use super::{Global, LogForm, When};
+use crate::engine::Progress;
+use crate::report::Format;
+use crate::source::Properties;
+use crate::source::properties;
+
+/// The exit codes scripts rely on.
+pub mod exit {
+    pub const CLEAN: u8 = 0;
+    pub const FINDINGS: u8 = 1;
+    pub const UNVERIFIED: u8 = 2;
+}
+
+/// How to reach Kafka; the flags kcat has.
+#[derive(Args, Clone, Default)]
+pub struct Connection {
+    /// Brokers to begin with: host:port, comma-separated
+    #[arg(short, long, value_name = "HOST:PORT", env = "SORDINI_BROKERS")]
+    pub brokers: Option<String>,
+    /// Client setting under librdkafka's name, such as security.protocol=SASL_SSL; repeatable
+    #[arg(short = 'X', long = "property", value_name = "KEY=VALUE")]
+    pub properties: Vec<String>,
+    /// File of client settings, one KEY=VALUE a line
+    #[arg(short = 'F', long, value_name = "FILE")]
+    pub properties_file: Option<PathBuf>,
+}
+
+impl Connection {
+    /// Settings of the file, then of -X, then of -b.
+    pub fn resolve(&self, base: Properties) -> anyhow::Result<Properties> {
+        let mut all = base;
+        if let Some(file) = &self.properties_file {
+            all.extend(properties::from_file(file)?);
+        }
+        for text in &self.properties {
+            let (key, value) = properties::parse(text)?;
+            all.insert(key, value);
+        }
+        if let Some(brokers) = &self.brokers {
+            all.insert("bootstrap.servers".to_owned(), brokers.clone());
+        }
+        Ok(all)
+    }
+}
+
+/// Where the result goes and in which form.
+#[derive(Args, Clone, Default)]
+pub struct Output {
+    /// Form of the report
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Write the report to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+impl Output {
+    /// `-o` is the offset in kcat and the output file here: a file of such a name is surely a mistake.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let Some(name) = self.output.as_ref().and_then(|path| path.to_str()) else { return Ok(()) };
+        let is_offset = matches!(name, "beginning" | "end" | "stored") || name.starts_with("s@") || name.parse::<i64>().is_ok();
+        anyhow::ensure!(!is_offset, "-o names the output file; where reading begins is --offset {name}");
+        Ok(())
+    }
+
+    /// Runs `write` on the file or on standard output.
+    pub fn write(&self, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        match &self.output {
+            Some(path) => write_file(path, write),
+            None => {
+                let mut out = BufWriter::new(io::stdout().lock());
+                write(&mut out)?;
+                Ok(out.flush()?)
+            }
+        }
+    }
+}
+
+pub fn write_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let file = File::create(path).with_context(|| format!("creating {}", path.display()))?;
+    let mut out = BufWriter::new(file);
+    write(&mut out)?;
+    out.flush().with_context(|| format!("writing {}", path.display()))
+}
+
+pub fn start_log(global: &Global) {
+    let level = match global.verbose {
+        0 => "sordini=warn",
+        1 => "sordini=info",
+        _ => "sordini=debug",
+    };
+    let filter = EnvFilter::try_from_env("SORDINI_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match global.log {
+        LogForm::Text => log.with_ansi(use_color(global.color, &io::stderr())).init(),
+        LogForm::Json => log.json().init(),
+    }
+}
+
+/// Honours `NO_COLOR` (<https://no-color.org>).
+pub fn use_color(when: When, stream: &dyn IsTerminalStream) -> bool {
+    match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => stream.is_a_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    }
+}
+
+pub trait IsTerminalStream {
+    fn is_a_terminal(&self) -> bool;
+}
+
+impl<T: IsTerminal> IsTerminalStream for T {
+    fn is_a_terminal(&self) -> bool {
+        self.is_terminal()
+    }
+}
+
+/// Columns of the terminal, or 100.
+pub fn width() -> usize {
+    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(100)
+}
+
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe))
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Stops the audit at the first Ctrl-C or SIGTERM: it commits, reports and exits. The second one ends at once.
+pub fn stop_on_signal(progress: Arc<Progress>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+            let Ok(mut terminate) = terminate else { return };
+            for round in 0..2 {
+                tokio::select! {
+                    _ = tokio::signal::ctrl_c() => {}
+                    _ = terminate.recv() => {}
+                }
+                if round == 0 {
+                    eprintln!("sordini: stopping; again to leave at once");
+                    progress.stop();
+                } else {
+                    std::process::exit(i32::from(exit::UNVERIFIED));
+                }
+            }
+        });
+    })?;
+    Ok(())
+}
+
+/// Draws progress by offsets until it is dropped.
+pub struct Drawn {
+    bar: ProgressBar,
+    done: Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+pub fn draw(progress: &Arc<Progress>, global: &Global, follow: bool) -> Drawn {
+    let shown = use_color(global.progress, &io::stderr()) && !follow;
+    let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    let form = "{bar:30} {percent}% of offsets · {per_sec} · {bytes_read} · findings {found} · {eta} left";
+    let (bytes, found) = (progress.clone(), progress.clone());
+    if let Ok(style) = ProgressStyle::with_template(form) {
+        let count = move |_: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{}", indicatif::HumanBytes(bytes.bytes.load(Ordering::Relaxed)));
+        };
+        let findings = move |_: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{}", found.findings.load(Ordering::Relaxed));
+        };
+        bar.set_style(style.with_key("bytes_read", count).with_key("found", findings));
+    }
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (ticking, drawn, source) = (done.clone(), bar.clone(), progress.clone());
+    let tick = move || {
+        while !ticking.load(Ordering::Relaxed) {
+            drawn.set_length(source.offsets_total.load(Ordering::Relaxed));
+            drawn.set_position(source.offsets_done.load(Ordering::Relaxed));
+            std::thread::park_timeout(Duration::from_millis(200));
+        }
+    };
+    let thread = shown.then(|| std::thread::spawn(tick));
+    Drawn { bar, done, thread }
+}
+
+impl Drop for Drawn {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // The drawing thread holds nothing that could be lost.
+            let _ = thread.join();
+        }
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_given_as_output_file_is_a_mistake() {
+        let output = |name: &str| Output { format: None, output: Some(name.into()) };
+        assert!(output("beginning").check().is_err());
+        assert!(output("-1000").check().is_err());
+        assert!(output("report.html").check().is_ok());
+    }
+}

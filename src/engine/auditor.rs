@@ -1,0 +1,328 @@
+//! The one place where observations of all partitions meet: sessions, identities, the ledger and its commits.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rustc_hash::FxHashMap;
+
+use super::partitions::{Partitions, States};
+use super::state::{self, Entry, State};
+use super::{Chunk, EngineError, Message, Progress, Settings};
+use crate::audit::duplicates::Duplicates;
+use crate::audit::finding::{Finding, Grade, Kind, Rung};
+use crate::audit::sessions::{Lane, SessionRules};
+use crate::identify::observations::Says;
+use crate::identify::{Arrival, IdentityHasher, Observations};
+use crate::ledger::{Ledger, Sightings};
+use crate::source::SourceError;
+
+/// How often the auditor looks up when nothing comes.
+const TICK: Duration = Duration::from_millis(200);
+/// Unreadable lines listed; beyond them only the count grows.
+const UNREADABLE_KEPT: usize = 20;
+
+pub struct Auditor<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) session_rules: SessionRules,
+    pub(super) ledger: Ledger,
+    pub(super) state: State,
+    pub(super) partitions: Arc<Partitions>,
+    pub(super) duplicates: Duplicates,
+    /// Per topic: number, and the partitions that belong to it.
+    topics: FxHashMap<String, Topic>,
+    /// All partitions are known, so the slowest of a topic is really the slowest.
+    known_beforehand: bool,
+    /// Findings since the last commit.
+    fresh: Vec<Finding>,
+    /// Identities in clear since the last commit, with `--show-keys`.
+    values: FxHashMap<u128, String>,
+    pub(super) failed: FxHashMap<u32, String>,
+    pub(super) reader_errors: Vec<String>,
+    pub(super) unreadable: Vec<(String, String)>,
+    pub(super) unreadable_count: u64,
+    damage_said: usize,
+    dirty: bool,
+}
+
+struct Topic {
+    number: u32,
+    partitions: Vec<u32>,
+    hasher: IdentityHasher,
+}
+
+impl<'a> Auditor<'a> {
+    pub fn new(
+        settings: &'a Settings,
+        ledger: Ledger,
+        state: State,
+        partitions: Arc<Partitions>,
+        known_beforehand: bool,
+    ) -> Result<Self, EngineError> {
+        let mut duplicates = Duplicates { unlisted: state.unlisted, ..Duplicates::default() };
+        for entry in ledger.entries()? {
+            let (key, bytes) = entry?;
+            if let Entry::Case(case) = decode(settings, &bytes)? {
+                duplicates.restore(key, case);
+            }
+        }
+        let session_rules = SessionRules {
+            wait_ms: settings.wait.as_millis() as i64,
+            start: settings.sequence_start,
+            topic_scope: settings.rules.topic_scope,
+        };
+        let mut auditor = Self {
+            settings,
+            session_rules,
+            ledger,
+            state,
+            partitions,
+            duplicates,
+            topics: FxHashMap::default(),
+            known_beforehand,
+            fresh: Vec::new(),
+            values: FxHashMap::default(),
+            failed: FxHashMap::default(),
+            reader_errors: Vec::new(),
+            unreadable: Vec::new(),
+            unreadable_count: 0,
+            damage_said: 0,
+            dirty: false,
+        };
+        auditor.adopt_partitions();
+        Ok(auditor)
+    }
+
+    /// Takes in partitions that were registered since the last look.
+    fn adopt_partitions(&mut self) {
+        for index in 0..self.partitions.len() as u32 {
+            if index as usize >= self.state.partitions.len() {
+                let Some((state, said)) = self.partitions.initial(index) else { continue };
+                self.state.partitions.push(state);
+                self.fresh.extend(said);
+            }
+            let state = &self.state.partitions[index as usize];
+            if self.topics.get(&state.topic).is_some_and(|topic| topic.partitions.contains(&index)) {
+                continue;
+            }
+            let number = self.topics.len() as u32;
+            let hasher = || IdentityHasher::new(self.ledger.secret(), &state.topic);
+            let topic = self.topics.entry(state.topic.clone());
+            topic.or_insert_with(|| Topic { number, partitions: Vec::new(), hasher: hasher() }).partitions.push(index);
+        }
+    }
+
+    /// Takes in chunks until the readers are gone.
+    pub fn run(
+        &mut self,
+        queue: &Receiver<Message>,
+        progress: &Progress,
+        committed: &mut dyn FnMut(&[Finding]),
+    ) -> Result<(), EngineError> {
+        let mut last_commit = Instant::now();
+        loop {
+            match queue.recv_timeout(TICK) {
+                Ok(Message::Chunk(chunk)) => self.take(*chunk, progress)?,
+                Ok(Message::Unreadable { place, why }) => {
+                    self.unreadable_count += 1;
+                    if self.unreadable.len() < UNREADABLE_KEPT {
+                        self.unreadable.push((place, why));
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.ledger.is_full() || (self.dirty && last_commit.elapsed() >= self.settings.commit_every) {
+                self.commit(committed)?;
+                last_commit = Instant::now();
+            }
+        }
+        self.adopt_partitions();
+        self.known_beforehand = true;
+        self.judge();
+        self.commit(committed)
+    }
+
+    fn take(&mut self, chunk: Chunk, progress: &Progress) -> Result<(), EngineError> {
+        let Chunk { index, state, mut seen, findings, failed } = chunk;
+        if index as usize >= self.state.partitions.len() {
+            self.adopt_partitions();
+        }
+        let Some(known) = self.state.partitions.get_mut(index as usize) else { return Ok(()) };
+        let new = state.offsets.records - known.offsets.records.min(state.offsets.records);
+        progress.records.fetch_add(new, Ordering::Relaxed);
+        progress.bytes.fetch_add(state.offsets.bytes.saturating_sub(known.offsets.bytes), Ordering::Relaxed);
+        self.sessions(index, &mut seen);
+        self.state.partitions[index as usize] = *state;
+        self.fresh.extend(findings);
+        if let Some(why) = failed {
+            self.failed.insert(index, why);
+        }
+        self.state.sightings += seen.sightings.offsets.len() as u64;
+        self.values.extend(seen.values);
+        self.ledger.insert(&seen.sightings)?;
+        self.dirty = true;
+        self.judge();
+        Ok(())
+    }
+
+    fn sessions(&mut self, index: u32, seen: &mut Observations) {
+        for (name, label) in seen.labels.drain(..) {
+            self.state.sessions.label(name, label);
+        }
+        if seen.arrivals.is_empty() {
+            return;
+        }
+        let others = self.slowest_of_topic(index, true);
+        let partition = &self.state.partitions[index as usize];
+        let Some(topic) = self.topics.get_mut(&partition.topic) else { return };
+        let from_beginning = match self.session_rules.topic_scope {
+            true => topic.partitions.iter().all(|&p| self.state.partitions[p as usize].offsets.from == 0),
+            false => partition.offsets.from == 0,
+        };
+        let mut lane = Lane {
+            topic: topic.number,
+            topic_name: &partition.topic,
+            partition: partition.partition,
+            slowest: i64::MAX,
+            from_beginning,
+        };
+        let by_number = self.settings.rules.identity_is_number();
+        let mut producers =
+            if by_number { std::mem::take(&mut seen.sightings.producers) } else { Vec::new() }.into_iter().peekable();
+        for (row, arrival) in seen.arrivals.iter().enumerate() {
+            while let Some((_, producer)) = producers.next_if(|&(from, _)| from as usize <= row) {
+                // Noted by arrival; end markers leave no sighting.
+                seen.sightings.producers.push((seen.sightings.offsets.len() as u32, producer));
+            }
+            if self.session_rules.topic_scope {
+                lane.slowest = others.min(arrival.stream_time);
+            }
+            let incarnation = self.state.sessions.arrive(arrival, &lane, &self.session_rules, &mut self.fresh);
+            if let (true, Says::Number(number)) = (by_number, arrival.says) {
+                let identity = number_identity(&mut topic.hasher, arrival.session, incarnation, number);
+                push_row(&mut seen.sightings, arrival, identity);
+                if self.settings.rules.show_keys {
+                    let label = self.state.sessions.label_of(arrival.session);
+                    seen.values.push((identity, format!("{label} {number}")));
+                }
+            }
+        }
+    }
+
+    /// Smallest stream time among the partitions of this one's topic, itself left out on request.
+    fn slowest_of_topic(&self, index: u32, without_itself: bool) -> i64 {
+        if !self.known_beforehand {
+            return i64::MIN;
+        }
+        let Some(topic) = self.topics.get(&self.state.partitions[index as usize].topic) else { return i64::MIN };
+        let counted = topic.partitions.iter().filter(|&&p| !(without_itself && p == index));
+        counted.map(|&p| self.state.partitions[p as usize].stream_time).min().unwrap_or(i64::MAX)
+    }
+
+    fn judge(&mut self) {
+        let partitions = &self.state.partitions;
+        let mut slowest: FxHashMap<u32, i64> = FxHashMap::default();
+        let mut own: FxHashMap<(u32, i32), i64> = FxHashMap::default();
+        for topic in self.topics.values() {
+            let times = topic.partitions.iter().map(|&p| &partitions[p as usize]);
+            slowest.insert(topic.number, times.clone().map(|p| p.stream_time).min().unwrap_or(i64::MIN));
+            own.extend(times.map(|p| ((topic.number, p.partition), p.stream_time)));
+        }
+        let known = self.known_beforehand;
+        let clock = |topic: u32, partition: Option<i32>| match partition {
+            Some(partition) => own.get(&(topic, partition)).copied().unwrap_or(i64::MIN),
+            None if known => slowest.get(&topic).copied().unwrap_or(i64::MIN),
+            None => i64::MIN,
+        };
+        self.state.sessions.judge(&clock, &self.session_rules, &mut self.fresh);
+    }
+
+    /// Settles the buffer and writes everything in one step. Only then are findings shown.
+    fn commit(&mut self, committed: &mut dyn FnMut(&[Finding])) -> Result<(), EngineError> {
+        let (duplicates, values) = (&mut self.duplicates, &self.values);
+        self.ledger.settle(&mut |repeat| duplicates.add(&repeat, values.get(&repeat.identity).cloned()))?;
+        self.values.clear();
+        self.say_damage();
+        self.state.unlisted = self.duplicates.unlisted;
+
+        let mut fresh = latest_of_each(std::mem::take(&mut self.fresh));
+        let mut entries = fresh.iter().map(Entry::finding).collect::<Result<Vec<_>, _>>()?;
+        let rung = self.rung();
+        let changed: Vec<u128> = {
+            let changed = self.duplicates.take_changed();
+            for (identity, case) in &changed {
+                entries.push(Entry::case(*identity, case)?);
+            }
+            changed.into_iter().map(|(identity, _)| identity).collect()
+        };
+        let newest = self.state.partitions.iter().map(|p| p.stream_time).max().unwrap_or(0);
+        let now_second = (newest.max(0) / 1000).min(i64::from(u32::MAX)) as u32;
+        self.ledger.commit(&state::encode(&self.state)?, &entries, now_second)?;
+        self.dirty = false;
+
+        let names = States(&self.state.partitions);
+        for identity in changed {
+            self.duplicates.findings_of(identity, rung, &names, &mut fresh);
+        }
+        if !fresh.is_empty() {
+            committed(&fresh);
+        }
+        Ok(())
+    }
+
+    pub(super) fn rung(&self) -> Rung {
+        self.settings.rules.rung()
+    }
+
+    /// What the ledger can no longer say is a finding of its own.
+    fn say_damage(&mut self) {
+        let damage = self.ledger.damage();
+        for told in damage.iter().skip(self.damage_said) {
+            let why = format!("the ledger is damaged: {told}; duplicates of what it held cannot be seen");
+            let mut finding = Finding::new(Kind::AuditGap, "ledger", &[&told], why);
+            finding.grade = Grade::Unknown;
+            self.fresh.push(finding);
+        }
+        self.damage_said = damage.len();
+    }
+
+    pub fn reader_failed(&mut self, error: SourceError) {
+        self.reader_errors.push(error.to_string());
+    }
+}
+
+pub(super) fn decode(settings: &Settings, bytes: &[u8]) -> Result<Entry, EngineError> {
+    Entry::decode(bytes).map_err(|why| EngineError::State {
+        ledger: settings.ledger.as_ref().map_or_else(String::new, |dir| dir.display().to_string()),
+        why,
+    })
+}
+
+/// The last word on each finding, in the order of their first one.
+fn latest_of_each(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut at: FxHashMap<String, usize> = FxHashMap::default();
+    let mut latest: Vec<Finding> = Vec::with_capacity(findings.len());
+    for finding in findings {
+        match at.get(&finding.id) {
+            Some(&index) => latest[index] = finding,
+            None => {
+                at.insert(finding.id.clone(), latest.len());
+                latest.push(finding);
+            }
+        }
+    }
+    latest
+}
+
+fn number_identity(hasher: &mut IdentityHasher, session: u64, incarnation: u32, number: i64) -> u128 {
+    hasher.identity(Rung::Session, &[&session.to_le_bytes(), &incarnation.to_le_bytes(), &number.to_le_bytes()])
+}
+
+fn push_row(rows: &mut Sightings, arrival: &Arrival, identity: u128) {
+    rows.offsets.push(arrival.offset);
+    rows.timestamps.push(arrival.timestamp);
+    rows.identities.push(identity);
+    rows.checksums.push(arrival.checksum);
+}

@@ -1,0 +1,102 @@
+//! What the ledger keeps for the engine: one blob of state, and one journal entry per finding or case.
+
+use serde::{Deserialize, Serialize};
+
+use super::{EngineError, Settings};
+use crate::audit::duplicates::Case;
+use crate::audit::finding::Finding;
+use crate::audit::partition::PartitionState;
+use crate::audit::sessions::Sessions;
+use crate::ledger::Ledger;
+
+/// Raised when the form of the state changes.
+const VERSION: u16 = 1;
+
+#[derive(Default, Serialize, Deserialize)]
+pub struct State {
+    version: u16,
+    /// The rules the ledger was made with: identities of other rules would not be comparable.
+    pub rules: String,
+    pub partitions: Vec<PartitionState>,
+    pub sessions: Sessions,
+    /// Repeats counted beyond those listed as cases.
+    pub unlisted: u64,
+    pub sightings: u64,
+}
+
+pub fn load(ledger: &Ledger, settings: &Settings) -> Result<State, EngineError> {
+    let ours = rules(settings);
+    let name = || settings.ledger.as_ref().map_or_else(String::new, |dir| dir.display().to_string());
+    let Some(bytes) = ledger.state() else {
+        return Ok(State { version: VERSION, rules: ours, ..State::default() });
+    };
+    let broken = |why: String| EngineError::State { ledger: name(), why };
+    match postcard::take_from_bytes::<u16>(bytes) {
+        Ok((VERSION, _)) => {}
+        Ok((version, _)) => return Err(broken(format!("version {version}, this is {VERSION}"))),
+        Err(error) => return Err(broken(error.to_string())),
+    }
+    let state: State = postcard::from_bytes(bytes).map_err(|error| broken(error.to_string()))?;
+    if state.rules != ours {
+        return Err(EngineError::OtherRules { ledger: name(), theirs: state.rules, ours });
+    }
+    Ok(state)
+}
+
+pub fn encode(state: &State) -> Result<Vec<u8>, EngineError> {
+    postcard::to_stdvec(state).map_err(|error| EngineError::State { ledger: String::new(), why: error.to_string() })
+}
+
+/// The rules in words; two runs on one ledger must agree on them.
+fn rules(settings: &Settings) -> String {
+    let rules = &settings.rules;
+    let spec = |name: &str, spec: &Option<crate::identify::Spec>| {
+        spec.as_ref().map(|spec| format!("--{name} {spec}")).unwrap_or_default()
+    };
+    let words = [
+        spec("id", &rules.id),
+        spec("session", &rules.session),
+        spec("sequence", &rules.sequence),
+        spec("sequence-end", &rules.sequence_end),
+        settings.sequence_start.map(|start| format!("--sequence-start {start}")).unwrap_or_default(),
+        if rules.topic_scope { "--scope topic" } else { "--scope partition" }.to_owned(),
+        match settings.isolation {
+            crate::audit::coverage::Isolation::ReadCommitted => String::new(),
+            crate::audit::coverage::Isolation::ReadUncommitted => "--isolation read_uncommitted".to_owned(),
+        },
+    ];
+    words.iter().filter(|word| !word.is_empty()).cloned().collect::<Vec<_>>().join(" ")
+}
+
+/// One entry of the journal. The last one of a key counts.
+pub enum Entry {
+    Finding(Finding),
+    Case(Case),
+}
+
+const FINDING: u8 = b'f';
+const CASE: u8 = b'c';
+
+impl Entry {
+    pub fn finding(finding: &Finding) -> Result<(u128, Vec<u8>), EngineError> {
+        let key = u128::from(u64::from_str_radix(&finding.id, 16).unwrap_or_default());
+        let mut bytes = vec![FINDING];
+        serde_json::to_writer(&mut bytes, finding)
+            .map_err(|error| EngineError::State { ledger: String::new(), why: error.to_string() })?;
+        Ok((key, bytes))
+    }
+
+    pub fn case(identity: u128, case: &Case) -> Result<(u128, Vec<u8>), EngineError> {
+        let bytes = postcard::to_extend(case, vec![CASE])
+            .map_err(|error| EngineError::State { ledger: String::new(), why: error.to_string() })?;
+        Ok((identity, bytes))
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        match bytes.split_first() {
+            Some((&FINDING, json)) => serde_json::from_slice(json).map(Entry::Finding).map_err(|e| e.to_string()),
+            Some((&CASE, rest)) => postcard::from_bytes(rest).map(Entry::Case).map_err(|e| e.to_string()),
+            _ => Err("unknown journal entry".to_owned()),
+        }
+    }
+}
