@@ -236,14 +236,11 @@ proptest! {
         contents in prop::collection::vec((0i64..100_000, field(), field(), prop::collection::btree_map("[a-zé]{0,5}", field(), 0..4)), 1..20),
         producer in (0i64..1000, 0i16..100, 0i32..1 << 30),
     ) {
-        let plain = |(i, (time, key, value, headers)): (usize, &(i64, Field, Field, std::collections::BTreeMap<String, Field>))| Plain {
-            offset: base + i as i64,
-            timestamp: 1_700_000_000_000 + time,
-            key: key.clone(),
-            value: value.clone(),
-            headers: headers.iter().map(|(k, v)| (k.clone().into_bytes(), v.clone())).collect(),
-        };
-        let records: Vec<Plain> = contents.iter().enumerate().map(plain).collect();
+        let mut records = Vec::new();
+        for (offset, (time, key, value, headers)) in (base..).zip(contents) {
+            let headers = headers.into_iter().map(|(k, v)| (k.into_bytes(), v)).collect();
+            records.push(Plain { offset, timestamp: 1_700_000_000_000 + time, key, value, headers });
+        }
         let theirs = records.iter().enumerate().map(|(i, record)| oracle::Record {
             transactional: true,
             control: false,
