@@ -33,11 +33,16 @@ pub struct RecordingSink {
     pub seen: BTreeMap<u32, Vec<Seen>>,
     /// (place, why) of unreadable input.
     pub unreadable: Vec<(String, String)>,
-    /// Says stop once so many batches have come.
-    pub stop_after: Option<usize>,
+    /// Says stop once so many records have come.
+    stop_after: Option<usize>,
+    records: usize,
 }
 
 impl RecordingSink {
+    pub fn stopping_after(records: usize) -> Self {
+        Self { stop_after: Some(records), ..Self::default() }
+    }
+
     /// Registers the partitions of a source as an engine does that knows no positions.
     pub fn assign(&mut self, partitions: Vec<PartitionInfo>) -> Vec<Assignment> {
         partitions.into_iter().map(|info| self.register(info)).collect()
@@ -61,10 +66,6 @@ impl RecordingSink {
             _ => Vec::new(),
         };
         self.events(topic, partition).into_iter().flat_map(of_batch).collect()
-    }
-
-    fn batches(&self) -> usize {
-        self.seen.values().flatten().filter(|seen| matches!(seen, Seen::Batch { .. })).count()
     }
 }
 
@@ -109,6 +110,9 @@ impl Sink for RecordingSink {
             Event::AtEnd => Seen::AtEnd,
             Event::Failed { why } => Seen::Failed(why),
         };
+        if let Seen::Batch { records, .. } = &seen {
+            self.records += records.len();
+        }
         self.seen.entry(index).or_default().push(seen);
     }
 
@@ -121,6 +125,6 @@ impl Sink for RecordingSink {
     }
 
     fn stopped(&self) -> bool {
-        self.stop_after.is_some_and(|limit| self.batches() >= limit)
+        self.stop_after.is_some_and(|limit| self.records >= limit)
     }
 }

@@ -138,7 +138,7 @@ fn batches_are_bounded_and_every_one_is_passed_on() {
 #[test]
 fn a_sink_that_says_stop_is_obeyed_and_no_end_is_claimed() {
     let text: String = (0..100_000).map(|n| format!("{{\"offset\":{n}}}\n")).collect();
-    let sink = read_with(RecordingSink { stop_after: Some(1), ..RecordingSink::default() }, text.as_bytes());
+    let sink = read_with(RecordingSink::stopping_after(1), text.as_bytes());
     assert_eq!(sink.records("lines", 0).len(), BATCH_RECORDS);
     assert!(!sink.events("lines", 0).contains(&Seen::AtEnd));
 }
