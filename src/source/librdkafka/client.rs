@@ -74,8 +74,9 @@ pub fn metadata(client: &Client, topic: Option<&str>, patience: Duration) -> Res
     let deadline = Instant::now() + patience;
     loop {
         let answer = client.fetch_metadata(topic, Duration::from_secs(1));
-        // Serves the callbacks, so that errors met meanwhile are known; nothing is assigned yet, so no message is lost.
-        client.poll(Duration::ZERO);
+        // Serves the callbacks, so that errors met meanwhile are known (a poll that does not wait at all serves none);
+        // nothing is assigned yet, so no message is lost.
+        while client.poll(Duration::from_millis(10)).is_some() {}
         let error = match answer {
             Ok(metadata) => return Ok(metadata),
             Err(error) => error,

@@ -113,7 +113,7 @@ fn what_was_produced_is_read_field_by_field_from_every_partition() {
     let cluster = Cluster::with_topics(&[("orders", 4)]);
     let mut produced: BTreeMap<i32, Vec<OwnedRecord>> = BTreeMap::new();
     for n in 0..4000 {
-        let partition = (n * 7 % 4) as i32;
+        let partition = n * 7 % 4;
         let list = produced.entry(partition).or_default();
         let record = sample(list.len() as i64, 20);
         cluster.produce("orders", partition, &record);
