@@ -1,8 +1,12 @@
-//! How fast bytes become records: cutting and checking batches, walking records, looking up a header, decompressing.
+//! How fast bytes become records: cutting and checking batches, walking records, looking up a header, decompressing,
+//! and the same for JSON lines.
 
 use std::hint::black_box;
+use std::io::Cursor;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use sordini::source::lines::LinesSource;
+use sordini::source::{Assignment, Event, PartitionInfo, Sink, Source};
 use sordini::wire::encode::{codec_bits, compress, write_batch, write_record};
 use sordini::wire::{BatchHeader, Batches, Codec, Scratch};
 
@@ -105,5 +109,65 @@ fn decompress(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, headers_and_crc, records, decompress);
+/// Counts, and does nothing else.
+#[derive(Default)]
+struct Counter {
+    partitions: u32,
+    records: usize,
+}
+
+impl Sink for Counter {
+    fn register(&mut self, info: PartitionInfo) -> Assignment {
+        self.partitions += 1;
+        Assignment { index: self.partitions - 1, position: info.from, last_epoch: -1, info }
+    }
+
+    fn event(&mut self, _: u32, event: Event<'_>) {
+        if let Event::Batch(batch) = event {
+            self.records += batch.records.remaining();
+        }
+    }
+
+    fn pass_on(&mut self, _: u32) {}
+
+    fn unreadable_input(&mut self, place: &str, why: &str) {
+        panic!("{place}: {why}");
+    }
+
+    fn stopped(&self) -> bool {
+        false
+    }
+}
+
+fn lines(c: &mut Criterion) {
+    const LINES: usize = 100_000;
+    let line = |n: usize| {
+        format!(
+            "{{\"topic\":\"orders\",\"partition\":{},\"offset\":{},\"tstype\":\"create\",\"ts\":1700000000000,\
+             \"broker\":1,\"key\":\"{n:08}\",\"payload\":\"{}\"}}\n",
+            n / 500 % 4,
+            n,
+            "7".repeat(RECORD_BYTES)
+        )
+    };
+    let text: String = (0..LINES).map(line).collect();
+    let mut group = c.benchmark_group("json lines");
+    group.sample_size(20).throughput(Throughput::Elements(LINES as u64));
+    group.bench_function("kcat", |b| {
+        b.iter_batched(
+            || Box::new(LinesSource::of("bench", Box::new(Cursor::new(text.clone())))),
+            |source| {
+                let mut sink = Counter::default();
+                for mut reader in source.readers(Vec::new()).expect("a reader") {
+                    reader.run(&mut sink).expect("memory can be read");
+                }
+                assert_eq!(sink.records, LINES);
+            },
+            BatchSize::LargeInput,
+        )
+    });
+    group.finish();
+}
+
+criterion_group!(benches, headers_and_crc, records, decompress, lines);
 criterion_main!(benches);

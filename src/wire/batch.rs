@@ -153,11 +153,14 @@ pub struct Batches<'a> {
     at: usize,
     /// Offset after the last good batch: the log only rises, which a search for the next batch relies on.
     next_offset: i64,
+    /// Bytes whose CRC a search may still compute. Hostile bytes can look like a batch at every position; the cost must
+    /// stay linear in the buffer.
+    search_budget: usize,
 }
 
 impl<'a> Batches<'a> {
     pub fn new(buf: &'a [u8]) -> Self {
-        Self { buf, at: 0, next_offset: 0 }
+        Self { buf, at: 0, next_offset: 0, search_budget: buf.len().saturating_mul(4) }
     }
 
     /// Bytes not handed out: the truncated tail.
@@ -174,9 +177,7 @@ impl<'a> Batches<'a> {
         found.is_some()
     }
 
-    fn find_batch(&self, from: usize) -> Option<usize> {
-        // Hostile bytes can look like a batch at every position: what is spent on CRCs stays linear in the buffer.
-        let mut budget = self.buf.len().saturating_mul(4);
+    fn find_batch(&mut self, from: usize) -> Option<usize> {
         for at in from..self.buf.len().saturating_sub(HEADER_LEN - 1) {
             let left = &self.buf[at..];
             if left[MAGIC_AT] != 2 {
@@ -188,7 +189,7 @@ impl<'a> Batches<'a> {
             if header.base_offset < self.next_offset || !has_possible_counts(&header) {
                 continue;
             }
-            budget = budget.checked_sub(length)?;
+            self.search_budget = self.search_budget.checked_sub(length)?;
             if (RawBatch { header, bytes }).is_crc_valid() {
                 return Some(at);
             }

@@ -88,9 +88,13 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    pub fn is_record(self) -> bool {
+        self.raw.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+    }
+
     /// What went wrong, with librdkafka's own words; `None` for a record.
     pub fn error(self) -> Option<(RDKafkaErrorCode, String)> {
-        if self.raw.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+        if self.is_record() {
             return None;
         }
         // SAFETY: for a message with an error librdkafka returns a string that lives as long as the message.

@@ -115,7 +115,8 @@ impl LibrdkafkaSource {
         let from = match self.selection.start {
             Start::Beginning => log_start,
             Start::End => high,
-            Start::Offset(offset) => offset,
+            // One offset for all partitions: a shorter one has nothing there yet.
+            Start::Offset(offset) => offset.min(high),
             Start::Tail(records) => high.saturating_sub(records).clamp(log_start, high),
             Start::Timestamp(_) => at_time.unwrap_or(high),
         };

@@ -86,7 +86,7 @@ impl Lane {
 }
 
 /// What the client must be told after a message was looked at.
-enum Then {
+pub(super) enum Then {
     GoOn,
     /// The partition is not read any further.
     Leave,
@@ -96,11 +96,11 @@ enum Then {
 
 pub struct LibrdkafkaReader {
     queue: BatchQueue<Context>,
-    lanes: Lanes,
+    pub(super) lanes: Lanes,
 }
 
 /// The partitions, apart from the queue so that messages can be borrowed from it meanwhile.
-struct Lanes {
+pub(super) struct Lanes {
     all: Vec<Lane>,
     by_name: HashMap<Arc<str>, HashMap<i32, usize>>,
     observer: Client,
@@ -150,9 +150,13 @@ impl LibrdkafkaReader {
                         lane.at.position = log_start;
                     }
                     sink.pass_on(lane.at.index);
-                    if lane.at.info.until.is_some_and(|until| lane.at.position >= until) {
+                    let is_read = lane.at.info.until.is_some_and(|until| lane.at.position >= until);
+                    lane.is_done = is_read || lane.at.position > high_watermark;
+                    if lane.at.position > high_watermark {
+                        let why = not_in_the_log(lane.at.position, log_start, high_watermark);
+                        lane.end(Event::Failed { why }, sink);
+                    } else if is_read {
                         lane.end(Event::AtEnd, sink);
-                        lane.is_done = true;
                     }
                 }
                 Err(error) => {
@@ -175,6 +179,14 @@ impl LibrdkafkaReader {
     }
 }
 
+/// A client that does not know topic ids cannot say more.
+fn not_in_the_log(position: i64, log_start: i64, high_watermark: i64) -> String {
+    format!(
+        "offset {position} is not in the log, which runs from {log_start} to {high_watermark}: it was never written, the \
+         log was truncated, or the topic was made anew; sordini's own client can tell: leave out --client"
+    )
+}
+
 fn protocol(what: &str) -> impl Fn(KafkaError) -> SourceError {
     move |error| SourceError::Protocol { what: what.to_owned(), why: error.to_string() }
 }
@@ -192,12 +204,11 @@ impl LibrdkafkaReader {
         let mut heard = Instant::now();
         while !self.lanes.all.iter().all(|lane| lane.is_done) && !sink.stopped() {
             let messages = self.queue.take(TAKE, WAIT);
-            let (mut taken, mut must_assign) = (false, false);
+            let (mut advanced, mut must_assign) = (false, false);
             let mut left = TopicPartitionList::new();
             // Messages come in runs of one partition; the handle of the topic tells runs apart without its name.
             let mut run = None;
             for message in messages.iter() {
-                taken = true;
                 let key = (message.topic_handle(), message.partition());
                 let number = match run {
                     Some((of, number)) if of == key => number,
@@ -208,6 +219,7 @@ impl LibrdkafkaReader {
                     self.lanes.elsewhere(message, sink)?;
                     continue;
                 };
+                advanced |= message.is_record();
                 match self.lanes.take(number, message, sink) {
                     Then::GoOn => {}
                     Then::SendAgain => must_assign = true,
@@ -218,7 +230,7 @@ impl LibrdkafkaReader {
             }
             drop(messages);
             self.lanes.all.iter_mut().for_each(|lane| lane.flush(sink));
-            if taken {
+            if advanced {
                 heard = Instant::now();
             } else if !self.lanes.follow && heard.elapsed() >= SILENCE {
                 self.lanes.give_up(sink);
@@ -257,14 +269,13 @@ impl Lanes {
 
     fn record(&mut self, number: usize, message: Message<'_>, sink: &mut dyn Sink) -> Then {
         let lane = &mut self.all[number];
-        let offset = message.offset();
+        let (offset, until) = (message.offset(), lane.at.info.until);
         if offset < lane.next_offset() {
             return Then::GoOn; // A fetch that was repeated.
         }
         if lane.damaged.is_some() {
-            lane.close_damage(offset, sink);
+            lane.close_damage(until.map_or(offset, |until| until.min(offset)), sink);
         }
-        let until = lane.at.info.until;
         if until.is_none_or(|until| offset < until) {
             let mut headers = Vec::new();
             message.headers(&mut headers);
@@ -283,7 +294,7 @@ impl Lanes {
         }
     }
 
-    fn trouble(
+    pub(super) fn trouble(
         &mut self,
         number: usize,
         offset: i64,
@@ -354,10 +365,7 @@ impl Lanes {
                 lane.at.position = log_start;
                 return Then::SendAgain;
             }
-            Ok((log_start, high)) => format!(
-                "offset {position} is no longer in the log, which now runs from {log_start} to {high} ({text}): it was \
-                 truncated, or the topic was made anew; librdkafka cannot tell, sordini's own client can: leave out --client"
-            ),
+            Ok((log_start, high)) => format!("{text}; {}", not_in_the_log(position, log_start, high)),
             Err(error) => format!("{text}; and its offsets could not be asked for: {error}"),
         };
         lane.end(Event::Failed { why }, sink);

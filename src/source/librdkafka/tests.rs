@@ -278,10 +278,63 @@ fn a_position_that_expires_while_reading_goes_on_at_the_log_start() {
 fn a_position_behind_the_end_of_the_log_fails_that_partition() {
     let cluster = Cluster::with_topics(&[("t", 1)]);
     cluster.produce_many("t", 0, 10, 10);
-    let sink = cluster.read(Selection { start: Start::Offset(1000), follow: true, ..selection(&["t"]) });
-    let events = sink.events("t", 0);
-    let Some(Seen::Failed(why)) = events.last() else { panic!("{events:?}") };
-    assert!(why.starts_with("offset 1000 is no longer in the log, which now runs from 0 to 10"), "{why}");
+    for follow in [false, true] {
+        let mut sink = RecordingSink::default();
+        let mut source = cluster.connect(Selection { follow, ..selection(&["t"]) });
+        let mut assignments = sink.assign(source.partitions().unwrap());
+        assignments[0].position = 1000;
+        run(&mut sink, source, assignments);
+        let events = sink.events("t", 0);
+        let Some(Seen::Failed(why)) = events.last() else { panic!("{events:?}") };
+        assert!(why.starts_with("offset 1000 is not in the log, which runs from 0 to 10"), "{why}");
+    }
+}
+
+/// What becomes of trouble that the mock cluster cannot make: (offset, code) in turn, and the events they cause.
+fn events_after(troubles: &[(i64, RDKafkaErrorCode)]) -> Vec<Seen> {
+    let cluster = Cluster::with_topics(&[("t", 1)]);
+    cluster.produce_many("t", 0, 10, 10);
+    let mut source = cluster.connect(selection(&["t"]));
+    let mut sink = RecordingSink::default();
+    let assignments = sink.assign(source.partitions().unwrap());
+    let queue = BatchQueue::new(source.consumer).unwrap();
+    let mut reader = LibrdkafkaReader::new(queue, source.observer, assignments, Isolation::ReadUncommitted, false);
+    for (offset, code) in troubles {
+        reader.lanes.trouble(0, *offset, *code, "broken".to_owned(), &mut sink);
+    }
+    sink.events("t", 0)
+}
+
+fn damaged(from: i64, until: i64) -> Seen {
+    Seen::Damaged { from, until, damage: crate::source::Damage::Malformed("broken".to_owned()) }
+}
+
+#[test]
+fn a_damaged_batch_ends_where_the_next_thing_is_heard_of() {
+    use RDKafkaErrorCode::{BadCompression, BadMessage, PartitionEOF};
+    let events = events_after(&[(0, BadMessage), (0, BadMessage), (4, BadCompression), (10, PartitionEOF)]);
+    assert_eq!(events, [damaged(0, 4), damaged(4, 10), Seen::AtEnd]);
+}
+
+#[test]
+fn a_damaged_batch_that_librdkafka_cannot_pass_is_reported_and_fails_the_partition() {
+    let events = events_after(&[(0, RDKafkaErrorCode::BadMessage); 20]);
+    assert_eq!(events[..events.len() - 1], [damaged(0, 1)]);
+    assert!(matches!(&events[..], [_, Seen::Failed(why)] if why.contains("leave out --client")), "{events:?}");
+}
+
+#[test]
+fn the_end_of_a_partition_covers_what_librdkafka_hides() {
+    let events = events_after(&[(10, RDKafkaErrorCode::PartitionEOF)]);
+    let hidden = Seen::Batch { base_offset: 0, until: 10, has_header: false, aborted: false, records: Vec::new() };
+    assert_eq!(events, [hidden, Seen::AtEnd]);
+}
+
+#[test]
+fn a_deleted_topic_and_a_lost_permission_end_the_partition() {
+    assert_eq!(events_after(&[(0, RDKafkaErrorCode::UnknownTopicOrPartition)]), [Seen::TopicGone]);
+    let events = events_after(&[(0, RDKafkaErrorCode::TopicAuthorizationFailed)]);
+    assert_eq!(events, [Seen::Failed("broken; this user needs READ on the topic".to_owned())]);
 }
 
 #[test]
