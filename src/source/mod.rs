@@ -4,6 +4,11 @@
 //! pushes [`Event`]s into a [`Sink`]; the sink keeps the position, so a source may hand over records twice (a fetch
 //! that was retried, a file read again from its start) and never has to cut.
 
+pub mod librdkafka;
+pub mod lines;
+#[cfg(test)]
+pub mod testing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

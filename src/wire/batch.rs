@@ -9,6 +9,7 @@ pub const HEADER_LEN: usize = 61;
 pub const LOG_OVERHEAD: usize = 12;
 /// The CRC covers everything from here (attributes) to the end: not the base offset, the length or the leader epoch.
 const CRC_FROM: usize = 21;
+const MAGIC_AT: usize = 16;
 /// Smallest message of format 0 or 1: offset, size, CRC, magic, attributes, key and value length.
 const LEGACY_MIN: usize = 26;
 
@@ -42,7 +43,8 @@ pub struct BatchHeader {
 }
 
 impl BatchHeader {
-    /// Offset after the last one the batch stands for.
+    /// Offset after the last one the batch stands for. As good as the CRC: in a batch whose CRC fails, the base offset
+    /// of the batch behind it is the better end.
     pub fn until(&self) -> i64 {
         self.base_offset + i64::from(self.last_offset_delta) + 1
     }
@@ -76,7 +78,7 @@ impl BatchHeader {
         self.attributes & 0x40 != 0
     }
 
-    /// Sequence of the record at `offset_delta`: after 2147483647 comes 0.
+    /// Sequence of the record at `offset_delta`: after 2147483647 comes 0. Means nothing when there is no base sequence.
     pub fn sequence_at(&self, offset_delta: i32) -> i32 {
         wrap_sequence(i64::from(self.base_sequence) + i64::from(offset_delta))
     }
@@ -121,6 +123,8 @@ impl<'a> RawBatch<'a> {
         })?;
         let body = match codec {
             Codec::None => body,
+            // A batch the cleaner emptied holds no bytes at all, whatever its codec bits still say.
+            _ if body.is_empty() => body,
             codec => scratch.inflate(codec, body).map_err(|why| BatchError::Malformed { at, why })?,
         };
         Ok(Records::of_batch(&self.header, body))
@@ -130,6 +134,8 @@ impl<'a> RawBatch<'a> {
 /// Why bytes are not a batch. Offsets are those the damaged header claims.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
+    /// A compressed message set carries the offset of its last inner message, so the set begins behind whatever stands
+    /// before it, and `at` equals `last`.
     #[error("message format {magic} at offset {at} is older than record batches; sordini reads format 2 only")]
     Legacy { at: i64, last: i64, magic: i8 },
     #[error("batch at offset {at}: {why}")]
@@ -137,22 +143,134 @@ pub enum BatchError {
 }
 
 /// Iterates over the batches of a buffer. A truncated last batch is normal in every answer of a broker: iteration ends
-/// before it, and [`Batches::rest`] says how many bytes remain. After an error that leaves the next batch findable
-/// iteration goes on behind it; otherwise it ends.
+/// before it, and [`Batches::rest`] says how many bytes remain.
+///
+/// After an error iteration goes on with the next batch. Where the damaged header's length cannot be trusted, that is
+/// the next place where a whole batch with a matching CRC stands ([`Batches::resync`]), so what was damaged ends at that
+/// batch's base offset; without such a place iteration ends and nothing rests.
 pub struct Batches<'a> {
     buf: &'a [u8],
     at: usize,
+    /// Offset after the last good batch: the log only rises, which a search for the next batch relies on.
+    next_offset: i64,
+    /// Bytes whose CRC a search may still compute. Hostile bytes can look like a batch at every position; the cost must
+    /// stay linear in the buffer.
+    search_budget: usize,
 }
 
 impl<'a> Batches<'a> {
     pub fn new(buf: &'a [u8]) -> Self {
-        Self { buf, at: 0 }
+        Self { buf, at: 0, next_offset: 0, search_budget: buf.len().saturating_mul(4) }
     }
 
     /// Bytes not handed out: the truncated tail.
     pub fn rest(&self) -> usize {
         self.buf.len() - self.at
     }
+
+    /// Leaves the batch at the current position and moves to the next whole one whose CRC matches; `false` when there
+    /// is none, and then nothing rests. For a caller who knows that what rests is no truncated tail: a broker always
+    /// sends the first batch of an answer whole, so a first batch longer than the answer has a damaged length.
+    pub fn resync(&mut self) -> bool {
+        let found = self.find_batch(self.at + 1);
+        self.at = found.unwrap_or(self.buf.len());
+        found.is_some()
+    }
+
+    fn find_batch(&mut self, from: usize) -> Option<usize> {
+        for at in from..self.buf.len().saturating_sub(HEADER_LEN - 1) {
+            let left = &self.buf[at..];
+            if left[MAGIC_AT] != 2 {
+                continue;
+            }
+            let Ok(Some(length)) = framed_length(left) else { continue };
+            let bytes = &left[..length];
+            let header = parse_header(bytes);
+            if header.base_offset < self.next_offset || !has_possible_counts(&header) {
+                continue;
+            }
+            self.search_budget = self.search_budget.checked_sub(length)?;
+            if (RawBatch { header, bytes }).is_crc_valid() {
+                return Some(at);
+            }
+        }
+        None
+    }
+}
+
+impl<'a> Iterator for Batches<'a> {
+    type Item = Result<RawBatch<'a>, BatchError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let left = &self.buf[self.at..];
+        let length = match framed_length(left) {
+            Ok(length) => length?,
+            Err(why) => {
+                self.resync();
+                return Some(Err(BatchError::Malformed { at: i64_at(left, 0), why }));
+            }
+        };
+        self.at += length;
+        let bytes = &left[..length];
+        let (base_offset, magic) = (i64_at(bytes, 0), bytes[MAGIC_AT] as i8);
+        if magic < 2 {
+            self.next_offset = base_offset + 1;
+            return Some(Err(BatchError::Legacy { at: base_offset, last: base_offset, magic }));
+        }
+        let header = parse_header(bytes);
+        if !has_possible_counts(&header) {
+            let (records, delta) = (header.records_count, header.last_offset_delta);
+            let why = format!("impossible counts ({records} records, last offset delta {delta})");
+            return Some(Err(BatchError::Malformed { at: base_offset, why }));
+        }
+        let batch = RawBatch { header, bytes };
+        self.next_offset = header.until();
+        Some(Ok(batch))
+    }
+}
+
+/// Length of the batch at the start of `left` as its header claims it: `None` when it is cut off, an error when no
+/// batch can begin like this.
+#[inline]
+fn framed_length(left: &[u8]) -> Result<Option<usize>, String> {
+    if left.len() <= MAGIC_AT {
+        return Ok(None);
+    }
+    let (base_offset, length, magic) = (i64_at(left, 0), i32_at(left, 8), left[MAGIC_AT] as i8);
+    let smallest = if magic < 2 { LEGACY_MIN } else { HEADER_LEN };
+    let total = i64::from(length) + LOG_OVERHEAD as i64;
+    if !(0..i64::MAX).contains(&base_offset) || !(0..=2).contains(&magic) || total < smallest as i64 {
+        return Err(format!("impossible header (base offset {base_offset}, length {length}, magic {magic})"));
+    }
+    Ok(usize::try_from(total).ok().filter(|&total| total <= left.len()))
+}
+
+/// Reads the fixed fields of a batch at least [`HEADER_LEN`] long.
+#[inline]
+fn parse_header(bytes: &[u8]) -> BatchHeader {
+    BatchHeader {
+        base_offset: i64_at(bytes, 0),
+        leader_epoch: i32_at(bytes, 12),
+        crc: i32_at(bytes, 17) as u32,
+        attributes: i16_at(bytes, CRC_FROM),
+        last_offset_delta: i32_at(bytes, 23),
+        base_timestamp: i64_at(bytes, 27),
+        max_timestamp: i64_at(bytes, 35),
+        producer_id: i64_at(bytes, 43),
+        producer_epoch: i16_at(bytes, 51),
+        base_sequence: i32_at(bytes, 53),
+        records_count: i32_at(bytes, 57),
+    }
+}
+
+/// Compaction leaves fewer records than offsets; no broker writes more, and no log ends past the largest offset.
+#[inline]
+fn has_possible_counts(header: &BatchHeader) -> bool {
+    let offsets = i64::from(header.last_offset_delta) + 1;
+    header.last_offset_delta >= 0
+        && (0..=offsets).contains(&i64::from(header.records_count))
+        && header.base_offset.checked_add(offsets).is_some()
 }
 
 fn i16_at(b: &[u8], at: usize) -> i16 {
@@ -165,59 +283,4 @@ fn i32_at(b: &[u8], at: usize) -> i32 {
 
 fn i64_at(b: &[u8], at: usize) -> i64 {
     i64::from(i32_at(b, at)) << 32 | i64::from(i32_at(b, at + 4) as u32)
-}
-
-impl<'a> Iterator for Batches<'a> {
-    type Item = Result<RawBatch<'a>, BatchError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let left = &self.buf[self.at..];
-        if left.len() < LOG_OVERHEAD + 5 {
-            return None;
-        }
-        let base_offset = i64_at(left, 0);
-        let length = i32_at(left, 8);
-        let magic = left[16] as i8;
-        let smallest = if magic < 2 { LEGACY_MIN } else { HEADER_LEN };
-        if length < (smallest - LOG_OVERHEAD) as i32 || base_offset < 0 || !(0..=2).contains(&magic) {
-            self.at = self.buf.len();
-            let why = format!("impossible header (length {length}, magic {magic})");
-            return Some(Err(BatchError::Malformed { at: base_offset, why }));
-        }
-        let total = LOG_OVERHEAD + length as usize;
-        if left.len() < total {
-            return None;
-        }
-        self.at += total;
-        if magic < 2 {
-            // A compressed message set carries the offset of its last inner message.
-            return Some(Err(BatchError::Legacy { at: base_offset, last: base_offset, magic }));
-        }
-        let bytes = &left[..total];
-        let header = BatchHeader {
-            base_offset,
-            leader_epoch: i32_at(bytes, 12),
-            crc: i32_at(bytes, 17) as u32,
-            attributes: i16_at(bytes, 21),
-            last_offset_delta: i32_at(bytes, 23),
-            base_timestamp: i64_at(bytes, 27),
-            max_timestamp: i64_at(bytes, 35),
-            producer_id: i64_at(bytes, 43),
-            producer_epoch: i16_at(bytes, 51),
-            base_sequence: i32_at(bytes, 53),
-            records_count: i32_at(bytes, 57),
-        };
-        if header.last_offset_delta < 0
-            || header.records_count < 0
-            || i64::from(header.records_count) > i64::from(header.last_offset_delta) + 1
-            || base_offset.checked_add(i64::from(header.last_offset_delta) + 1).is_none()
-        {
-            let why = format!(
-                "impossible counts ({} records, last offset delta {})",
-                header.records_count, header.last_offset_delta
-            );
-            return Some(Err(BatchError::Malformed { at: base_offset, why }));
-        }
-        Some(Ok(RawBatch { header, bytes }))
-    }
 }

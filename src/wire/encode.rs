@@ -1,5 +1,7 @@
 //! Writing records and batches: for sources that have no batches, for tests, benches and fuzzing.
 
+use std::io::Write;
+
 use super::batch::{BatchHeader, Codec};
 use super::record::Records;
 use super::varint;
@@ -130,6 +132,25 @@ pub fn write_batch(out: &mut Vec<u8>, header: &BatchHeader, body: &[u8]) {
     out.extend_from_slice(body);
     let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &out[start + 21..]) as u32;
     out[start + 17..start + 21].copy_from_slice(&crc.to_be_bytes());
+}
+
+/// Compresses the records of a batch the way Kafka clients do; snappy unframed, as librdkafka writes it.
+pub fn compress(codec: Codec, body: &[u8]) -> std::io::Result<Vec<u8>> {
+    match codec {
+        Codec::None => Ok(body.to_vec()),
+        Codec::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(body)?;
+            encoder.finish()
+        }
+        Codec::Snappy => Ok(snap::raw::Encoder::new().compress_vec(body)?),
+        Codec::Lz4 => {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            encoder.write_all(body)?;
+            Ok(encoder.finish()?)
+        }
+        Codec::Zstd => zstd::stream::encode_all(body, 1),
+    }
 }
 
 /// Bits of `attributes` for a codec.

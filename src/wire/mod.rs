@@ -15,3 +15,6 @@ pub mod varint;
 pub use batch::{BatchError, BatchHeader, Batches, Codec, RawBatch};
 pub use compress::Scratch;
 pub use record::{Headers, Record, RecordError, Records};
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,8 @@ pub struct RecordError {
     pub what: &'static str,
 }
 
-/// Iterates over the records of one batch. After an error it ends.
+/// Iterates over the records of one batch. After an error it ends. Bytes behind the last record are an error too, at
+/// the end of the walk: a count that is too small would otherwise hide records.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     buf: &'a [u8],
@@ -79,9 +80,11 @@ impl<'a> Records<'a> {
         (self.count - self.index).max(0) as usize
     }
 
+    #[cold]
     fn fail(&mut self, what: &'static str) -> Option<Result<Record<'a>, RecordError>> {
         let index = self.index;
         self.index = self.count;
+        self.at = self.buf.len();
         Some(Err(RecordError { index, what }))
     }
 }
@@ -92,7 +95,7 @@ impl<'a> Iterator for Records<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.index >= self.count {
-            return None;
+            return if self.at < self.buf.len() { self.fail("bytes left over behind the last record") } else { None };
         }
         let Some(length) = varint::read_i32(self.buf, &mut self.at) else { return self.fail("length cut off") };
         let Some(end) =
@@ -112,8 +115,9 @@ impl<'a> Iterator for Records<'a> {
         let Some(header_count) = varint::read_i32(body, &mut at).filter(|&n| n >= 0) else {
             return self.fail("header count");
         };
-        if header_count == 0 && at != end {
-            return self.fail("bytes left over after the last field");
+        let headers = Headers { buf: &body[at..], left: header_count, record: self.index };
+        if !headers.fill_their_place() {
+            return self.fail("headers do not end where the record ends");
         }
         self.at = end;
         self.index += 1;
@@ -123,7 +127,7 @@ impl<'a> Iterator for Records<'a> {
             timestamp: self.append_time.unwrap_or(self.base_timestamp.wrapping_add(timestamp_delta)),
             key,
             value,
-            headers: Headers { buf: &body[at..], left: header_count },
+            headers,
         }))
     }
 }
@@ -141,16 +145,19 @@ fn bytes<'a>(body: &'a [u8], at: &mut usize) -> Option<Option<&'a [u8]>> {
     Some(Some(found))
 }
 
-/// The headers of a record, in their order; keys may repeat and need not be UTF-8.
+/// The headers of a record, in their order; keys may repeat and need not be UTF-8. The walk over the records has already
+/// checked them, so that damage is found whether anybody asks for a header or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers<'a> {
     buf: &'a [u8],
     left: i32,
+    /// Index of their record, for errors.
+    record: i32,
 }
 
 impl<'a> Headers<'a> {
     pub fn empty() -> Self {
-        Self { buf: &[], left: 0 }
+        Self { buf: &[], left: 0, record: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -159,6 +166,16 @@ impl<'a> Headers<'a> {
 
     pub fn is_empty(&self) -> bool {
         self.left <= 0
+    }
+
+    #[inline]
+    fn fill_their_place(mut self) -> bool {
+        while self.left > 0 {
+            if !matches!(self.next(), Some(Ok(_))) {
+                return false;
+            }
+        }
+        self.buf.is_empty()
     }
 
     /// Value of the *last* header of that name (as Kafka's own `lastHeader`): outer `None` when there is none, inner
@@ -192,9 +209,8 @@ impl<'a> Iterator for Headers<'a> {
                 Some(Ok((key, value)))
             }
             _ => {
-                let index = self.left;
                 self.left = 0;
-                Some(Err(RecordError { index, what: "header runs past the record, or its key is null" }))
+                Some(Err(RecordError { index: self.record, what: "header runs past the record, or its key is null" }))
             }
         }
     }
