@@ -143,6 +143,26 @@ fn a_sink_that_says_stop_is_obeyed_and_no_end_is_claimed() {
     assert!(!sink.events("lines", 0).contains(&Seen::AtEnd));
 }
 
+/// A pipe whose writer is slow: it has given one line and part of the next.
+struct SlowPipe(Option<&'static [u8]>);
+
+impl Read for SlowPipe {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut given = self.0.take().expect("what was read is handed over before the next read waits");
+        given.read(into)
+    }
+}
+
+#[test]
+fn records_of_a_slow_pipe_are_handed_over_at_once() {
+    let source = Box::new(LinesSource::of("pipe", Box::new(SlowPipe(Some(b"{\"offset\":1}\n{\"off")))));
+    let mut sink = RecordingSink::stopping_after(1);
+    for mut reader in source.readers(Vec::new()).unwrap() {
+        reader.run(&mut sink).unwrap();
+    }
+    assert_eq!(offsets(&sink, "lines", 0), [1]);
+}
+
 #[test]
 fn a_missing_file_is_an_error_that_names_it() {
     let error = LinesSource::open(Path::new("/nowhere/x.jsonl")).err().map(|e| e.to_string());
