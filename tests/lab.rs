@@ -14,7 +14,11 @@ fn a_record_comes_back_as_it_was_written_under_every_codec() {
     let kafka = shared();
     kafka.create_topic("round-trip", 1, &[]);
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
-        let record = Record::new("round-trip", 0).key(codec).value("payload").header("a", Some(b"1")).header("a", None);
+        let record = Record::new("round-trip", 0)
+            .key(codec)
+            .value("payload ".repeat(50))
+            .header("a", Some(b"1"))
+            .header("a", None);
         kafka.producer(&[("compression.type", codec), ("enable.idempotence", "true")]).send_all(&[record]);
     }
     let keys: Vec<_> = kafka.read("round-trip", 0).iter().map(|m| m.key().unwrap_or_default().to_vec()).collect();
@@ -112,13 +116,14 @@ fn users_get_in_over_tls_with_their_password_and_only_to_what_they_were_granted(
                 ("sasl.jaas.config", jaas),
                 ("ssl.truststore.type", "PEM"),
                 ("ssl.truststore.location", &authority),
+                ("request.timeout.ms", "10000"),
                 ("default.api.timeout.ms", "15000"),
             ],
         );
         let (server, file) = (kafka.address(Listener::SaslSsl), file.display().to_string());
         java::try_run(
             "org.apache.kafka.tools.TopicCommand",
-            &["--bootstrap-server", &server, "--command-config", &file, "--list"],
+            &["--bootstrap-server", &server, "--command-config", &file, "--list", "--exclude-internal"],
         )
     };
     let jaas =
@@ -147,13 +152,14 @@ fn a_certificate_is_demanded_when_the_broker_was_told_to() {
         ("security.protocol", "SSL"),
         ("ssl.truststore.type", "PEM"),
         ("ssl.truststore.location", &authority),
+        ("request.timeout.ms", "10000"),
         ("default.api.timeout.ms", "15000"),
     ];
     let list = |file: std::path::PathBuf| {
         let (server, file) = (kafka.address(Listener::Ssl), file.display().to_string());
         java::try_run(
             "org.apache.kafka.tools.TopicCommand",
-            &["--bootstrap-server", &server, "--command-config", &file, "--list"],
+            &["--bootstrap-server", &server, "--command-config", &file, "--list", "--exclude-internal"],
         )
     };
     let refused = list(kafka.client_properties("without", &properties)).expect_err("there is no certificate");

@@ -131,12 +131,14 @@ impl Client {
 
     /// Writes `records` records of `size` bytes with Kafka's own producer, spread over all partitions.
     pub fn java_produce_perf(&self, topic: &str, records: u64, size: u32, settings: &[(&str, &str)]) -> String {
-        let (records, size, bootstrap) =
-            (records.to_string(), size.to_string(), format!("bootstrap.servers={}", self.bootstrap));
+        let (records, size) = (records.to_string(), size.to_string());
         let settings: Vec<_> = settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let mut args = vec!["--topic", topic, "--num-records", &records, "--record-size", &size, "--throughput", "-1"];
-        args.extend(["--command-property", &bootstrap]);
-        settings.iter().for_each(|setting| args.extend(["--command-property", setting]));
+        let mut args = vec!["--bootstrap-server", &self.bootstrap, "--topic", topic, "--num-records", &records];
+        args.extend(["--record-size", &size, "--throughput", "-1"]);
+        if !settings.is_empty() {
+            args.push("--command-property");
+            args.extend(settings.iter().map(String::as_str));
+        }
         java::run("org.apache.kafka.tools.ProducerPerformance", &args)
     }
 

@@ -72,10 +72,12 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// The last lines of the log, for failure messages.
+    /// Warnings, errors and the last lines of the log, for failure messages.
     pub fn log_tail(&self) -> String {
         let log = self.log();
-        let lines: Vec<_> = log.lines().collect();
+        let last = log.lines().count().saturating_sub(15);
+        let worth_reading = |&(i, line): &(usize, &str)| i >= last || !line.contains("] INFO ");
+        let lines: Vec<_> = log.lines().enumerate().filter(worth_reading).map(|(_, line)| line).collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
 }
