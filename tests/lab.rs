@@ -1,6 +1,6 @@
 //! The laboratory itself: what the other integration tests take for granted about the brokers they start.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -181,8 +181,15 @@ fn a_killed_leader_hands_over_and_comes_back() {
     cluster.restart(1);
     assert_eq!(cluster.read("moved", 0).len(), 2);
 
+    // ApiVersions, version 0: the kernel takes it, the broker answers once it runs again.
+    let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
     cluster.pause(3);
     let mut stream = TcpStream::connect(cluster.address(3)).expect("the kernel still accepts");
-    stream.write_all(&[0, 0, 0, 10]).expect("the kernel still takes bytes");
+    stream.write_all(&request).expect("the kernel still takes bytes");
+    let mut answer = [0; 4];
+    stream.set_read_timeout(Some(Duration::from_millis(300))).expect("the limit is valid");
+    stream.read_exact(&mut answer).expect_err("a paused broker answers nothing");
     cluster.resume(3);
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("the limit is valid");
+    stream.read_exact(&mut answer).expect("a resumed broker answers");
 }

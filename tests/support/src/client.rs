@@ -15,6 +15,8 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use crate::{java, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// Of one question that is asked again: librdkafka may have put it to a broker that is down.
+const ATTEMPT: Duration = Duration::from_secs(2);
 
 /// `segment.ms` of [`COMPACTED`].
 pub const SEGMENT_AGE: Duration = Duration::from_millis(1500);
@@ -88,7 +90,7 @@ impl Client {
 
     /// The broker that leads the partition now.
     pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
-        let metadata = self.reader(&[]).fetch_metadata(Some(topic), LIMIT).ok()?;
+        let metadata = self.reader(&[]).fetch_metadata(Some(topic), ATTEMPT).ok()?;
         let leader = metadata.topics().first()?.partitions().iter().find(|p| p.id() == partition)?.leader();
         (leader >= 0).then_some(leader)
     }

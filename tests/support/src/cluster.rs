@@ -50,11 +50,11 @@ impl Cluster {
 
     /// The broker falls silent, its connections stay open.
     pub fn pause(&self, id: u32) {
-        self.node(id).process().signal("STOP");
+        self.node(id).process().pause();
     }
 
     pub fn resume(&self, id: u32) {
-        self.node(id).process().signal("CONT");
+        self.node(id).process().resume();
     }
 
     pub fn log_directory(&self, id: u32, topic: &str, partition: i32) -> PathBuf {

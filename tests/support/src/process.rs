@@ -6,7 +6,10 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
 use std::{env, fs};
+
+use crate::wait_for;
 
 /// Whether the user wants to look at what brokers left.
 pub fn keeps_directories() -> bool {
@@ -24,6 +27,11 @@ kill -KILL "$pid" 2>/dev/null
 wait "$pid"
 if [ -n "$remove" ]; then rm -rf "$remove"; fi
 "#;
+
+/// The state letter of a line of `/proc/…/stat`; it follows the name, which may hold anything.
+fn state(stat: &str) -> Option<char> {
+    stat.rsplit_once(") ")?.1.chars().next()
+}
 
 #[derive(Debug)]
 pub struct Process {
@@ -59,12 +67,25 @@ impl Process {
 
     pub fn is_running(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+        state(&stat).is_some_and(|state| state != 'Z')
     }
 
-    /// Sends a signal by its name: `KILL`, `STOP`, `CONT`, `TERM`.
-    pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid.to_string()]).status();
+    /// Returns when every thread stands still; the signal alone takes effect some time after it was sent.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        wait_for("every thread of the paused process stands still", Duration::from_secs(10), || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).ok()?.flatten();
+            let mut stats = tasks.flat_map(|task| fs::read_to_string(task.path().join("stat")));
+            stats.all(|stat| state(&stat) == Some('T')).then_some(())
+        });
+    }
+
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.pid)]).status();
         assert!(sent.is_ok_and(|s| s.success()), "kill -{name} {}", self.pid);
     }
 
