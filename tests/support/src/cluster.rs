@@ -20,7 +20,7 @@ impl Cluster {
         let node = |id: u32| Node::new(id, Ipv4Addr::new(127, 0, 0, 10 + id as u8), options.clone());
         let mut nodes: Vec<_> = (1..=size).map(node).collect();
         let voters: Vec<_> = nodes.iter().map(Node::voter).collect();
-        nodes.iter().for_each(|node| node.format(&voters));
+        std::thread::scope(|scope| nodes.iter().for_each(|node| drop(scope.spawn(|| node.format(&voters)))));
         nodes.iter_mut().for_each(Node::launch);
         nodes.iter().for_each(Node::wait_until_ready);
         let bootstrap: Vec<_> = nodes.iter().map(|node| node.address(Listener::Plaintext)).collect();
