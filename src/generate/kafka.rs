@@ -17,7 +17,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 
 use super::GenerateError;
 use super::fault::FaultKind;
-use super::plan::{AbortPacer, Plan, Planned};
+use super::pace::AbortPacer;
+use super::plan::{Plan, Planned};
 use super::truth::{Mark, Position, Truth};
 use crate::source::Properties;
 
@@ -210,10 +211,20 @@ impl Sender {
         self.producer.begin_transaction().map_err(kafka("cannot begin a transaction", "send to a new topic"))
     }
 
+    /// Waits for every delivery report. Not `Producer::flush`: that waits in tenths of a second, and sessions that share
+    /// partitions come here often.
     fn flush(&self) -> Result<(), GenerateError> {
-        self.producer
-            .flush(PATIENCE)
-            .map_err(kafka("records were not acknowledged in time", "check that the cluster is healthy"))?;
+        let give_up = Instant::now() + PATIENCE;
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::from_millis(2));
+            self.reports.check()?;
+            if Instant::now() >= give_up {
+                return Err(GenerateError::Delivery(format!(
+                    "records were not acknowledged within {} seconds",
+                    PATIENCE.as_secs()
+                )));
+            }
+        }
         self.reports.check()
     }
 
@@ -235,7 +246,7 @@ impl Sender {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < give_up => {
                     message = back;
-                    self.producer.poll(Duration::from_millis(50));
+                    self.producer.poll(Duration::from_millis(5));
                     self.reports.check()?;
                 }
                 Err((error, _)) => {

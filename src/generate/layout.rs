@@ -139,6 +139,12 @@ impl Layout {
         self.start_ms + (step * self.interval_us / 1000) as i64
     }
 
+    /// Sessions are spread, and a partition may see no record for a good part of the waiting time.
+    pub fn is_sparse(&self) -> bool {
+        let between_us = self.interval_us.saturating_mul(u64::from(self.partitions.unsigned_abs()));
+        self.spread && between_us.saturating_mul(8) > self.wait_us
+    }
+
     /// The partition of a session that stays on one.
     pub fn home(&self, session: u32) -> Option<i32> {
         (!self.spread).then(|| (i64::from(session) % i64::from(self.partitions)) as i32)

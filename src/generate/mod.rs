@@ -3,6 +3,7 @@
 //! ```text
 //! fault    what can be asked for: `lose=0.1%`, `duplicate-far=0.01%`, …
 //! layout   which record stands where: sessions, numbers, partitions, times, content; pure arithmetic
+//! pace     when the next fault of a rate is due
 //! plan     the records in the order of the log, with the faults put in; pure, seeded, streaming
 //! truth    what was really done, as JSON
 //! lines    a plan as JSON lines
@@ -19,6 +20,7 @@ pub mod kafka;
 mod layout;
 pub mod lines;
 pub mod options;
+mod pace;
 pub mod plan;
 pub mod score;
 pub mod truth;

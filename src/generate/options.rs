@@ -71,6 +71,9 @@ impl Options {
         within("the number of partitions", u64::try_from(self.partitions).unwrap_or(0), 1, 100_000)?;
         within("the size of a value", self.size as u64, 0, 16 << 20)?;
         within("the waiting time in milliseconds", self.wait_ms, 1, 1 << 40)?;
+        if let Some(interval) = self.interval_us {
+            within("the interval in microseconds", interval, 1, u64::MAX)?;
+        }
         if self.records < u64::from(self.producers) {
             return Err(OptionsError::FewerRecordsThanProducers { records: self.records, producers: self.producers });
         }

@@ -19,9 +19,7 @@ pub(super) fn prepare(topic: &str, partitions: i32, settings: &Settings) -> Resu
     config.extend(settings.properties.clone());
     let admin: AdminClient<DefaultClientContext> =
         config.create().map_err(kafka("cannot set up a client", "check the -X properties"))?;
-    if settings.create_topic {
-        create(&admin, topic, partitions, settings)?;
-    }
+    let is_new = settings.create_topic && create(&admin, topic, partitions, settings)?;
     let give_up = Instant::now() + PATIENCE;
     loop {
         let found = led_partitions(&admin, topic)?;
@@ -29,19 +27,20 @@ pub(super) fn prepare(topic: &str, partitions: i32, settings: &Settings) -> Resu
             return Ok(());
         }
         // A new topic's partitions get their leaders a moment later.
-        if Instant::now() >= give_up || (!settings.create_topic && found > 0) {
+        if Instant::now() >= give_up || (!is_new && found > 0) {
             return Err(GenerateError::TooFewPartitions { topic: topic.to_owned(), found, wanted: partitions });
         }
         thread::sleep(Duration::from_millis(100));
     }
 }
 
+/// Whether the topic was created now; false when it was there.
 fn create(
     admin: &AdminClient<DefaultClientContext>,
     topic: &str,
     partitions: i32,
     settings: &Settings,
-) -> Result<(), GenerateError> {
+) -> Result<bool, GenerateError> {
     let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(settings.replication));
     new.config = settings.topic_config.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
@@ -49,13 +48,11 @@ fn create(
         |source| kafka(&format!("cannot create topic {topic}"), "create it yourself, or check the rights")(source);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let results = runtime.block_on(admin.create_topics([&new], &options)).map_err(failed)?;
-    for result in results {
-        match result {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((_, code)) => return Err(failed(KafkaError::AdminOp(code))),
-        }
+    match results.into_iter().next() {
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
+        Some(Err((_, code))) => Err(failed(KafkaError::AdminOp(code))),
+        Some(Ok(_)) | None => Ok(true),
     }
-    Ok(())
 }
 
 fn led_partitions(admin: &AdminClient<DefaultClientContext>, topic: &str) -> Result<usize, GenerateError> {
