@@ -4,8 +4,10 @@
 //! pushes [`Event`]s into a [`Sink`]; the sink keeps the position, so a source may hand over records twice (a fetch
 //! that was retried, a file read again from its start) and never has to cut.
 
+pub mod kafka;
 pub mod librdkafka;
 pub mod lines;
+pub mod properties;
 #[cfg(test)]
 pub mod testing;
 
