@@ -168,10 +168,10 @@ impl PartitionAudit {
             let time = record.timestamp;
             times = Some(times.map_or((time, time), |(a, b)| (a.min(time), b.max(time))));
             *stream_time = (*stream_time).max(time.min(now));
-            if let Some(identifier) = identifier {
-                if let Err(misfit) = identifier.observe(&record, *stream_time, seen) {
-                    note_misfit(misfit, record.offset, &place, &mut state.unidentified, &mut state.samples);
-                }
+            if let Some(identifier) = identifier
+                && let Err(misfit) = identifier.observe(&record, *stream_time, seen)
+            {
+                note_misfit(misfit, record.offset, &place, &mut state.unidentified, &mut state.samples);
             }
         }
         offsets.observed(next, stretch, times);

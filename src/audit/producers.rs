@@ -91,7 +91,7 @@ impl Producers {
         } else {
             let repeated = MODULUS - ahead;
             let count = repeated.min(i64::from(header.last_offset_delta) + 1);
-            if now.last_offset > before.last_offset && repeated >= i64::from(header.last_offset_delta) + 1 {
+            if now.last_offset > before.last_offset && repeated > i64::from(header.last_offset_delta) {
                 known.last_sequence = before.last_sequence;
             }
             self.duplicated += count as u64;

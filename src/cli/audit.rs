@@ -160,7 +160,11 @@ pub fn run(args: AuditArgs, global: &Global) -> anyhow::Result<u8> {
     Ok(report.summary.exit)
 }
 
-fn print_fresh(format: Format, fresh: &[crate::audit::finding::Finding], context: &report::Context) -> anyhow::Result<()> {
+fn print_fresh(
+    format: Format,
+    fresh: &[crate::audit::finding::Finding],
+    context: &report::Context,
+) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     for finding in fresh {
         report::write_finding(format, finding, context, &mut out)?;
@@ -174,7 +178,12 @@ fn context(subject: &str, color: bool) -> report::Context {
 
 fn say_where(report: &Report, output: &Output) {
     if let Some(path) = &output.output {
-        eprintln!("sordini: {} ({}), written to {}", report.summary.verdict.name(), report.summary.exit, path.display());
+        eprintln!(
+            "sordini: {} ({}), written to {}",
+            report.summary.verdict.name(),
+            report.summary.exit,
+            path.display()
+        );
     }
 }
 
@@ -203,7 +212,8 @@ fn resolve(args: AuditArgs) -> anyhow::Result<Plan> {
     let (source, subject) = match &args.lines {
         Some(path) => {
             ensure!(!follow, "--lines ends with its input; for a stream that goes on, pipe it in with --lines -");
-            let subject = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
+            let subject =
+                if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
             (Box::new(LinesSource::open(path)?) as Box<dyn Source>, subject)
         }
         None => connect(client, &properties, selection)?,

@@ -72,7 +72,8 @@ impl Output {
     /// `-o` is the offset in kcat and the output file here: a file of such a name is surely a mistake.
     pub fn check(&self) -> anyhow::Result<()> {
         let Some(name) = self.output.as_ref().and_then(|path| path.to_str()) else { return Ok(()) };
-        let is_offset = matches!(name, "beginning" | "end" | "stored") || name.starts_with("s@") || name.parse::<i64>().is_ok();
+        let is_offset =
+            matches!(name, "beginning" | "end" | "stored") || name.starts_with("s@") || name.parse::<i64>().is_ok();
         anyhow::ensure!(!is_offset, "-o names the output file; where reading begins is --offset {name}");
         Ok(())
     }
@@ -136,7 +137,9 @@ pub fn width() -> usize {
 }
 
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe))
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe))
 }
 
 /// Milliseconds since 1970.

@@ -60,7 +60,8 @@ impl<'a> Auditor<'a> {
         partitions: Arc<Partitions>,
         known_beforehand: bool,
     ) -> Result<Self, EngineError> {
-        let mut duplicates = Duplicates { unlisted: state.unlisted, ..Duplicates::default() };
+        let mut duplicates = Duplicates::default();
+        duplicates.unlisted = state.unlisted;
         for entry in ledger.entries()? {
             let (key, bytes) = entry?;
             if let Entry::Case(case) = decode(settings, &bytes)? {

@@ -50,7 +50,7 @@ impl Auditor<'_> {
         let mut findings = Vec::new();
         for entry in self.ledger.entries()? {
             if let Entry::Finding(finding) = decode(self.settings, &entry?.1)? {
-                findings.push(finding);
+                findings.push(*finding);
             }
         }
         self.state.sessions.pending(&self.session_rules, &mut findings);

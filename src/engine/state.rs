@@ -70,7 +70,7 @@ fn rules(settings: &Settings) -> String {
 
 /// One entry of the journal. The last one of a key counts.
 pub enum Entry {
-    Finding(Finding),
+    Finding(Box<Finding>),
     Case(Case),
 }
 
@@ -94,7 +94,9 @@ impl Entry {
 
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         match bytes.split_first() {
-            Some((&FINDING, json)) => serde_json::from_slice(json).map(Entry::Finding).map_err(|e| e.to_string()),
+            Some((&FINDING, json)) => {
+                serde_json::from_slice(json).map(|finding| Entry::Finding(Box::new(finding))).map_err(|e| e.to_string())
+            }
             Some((&CASE, rest)) => postcard::from_bytes(rest).map(Entry::Case).map_err(|e| e.to_string()),
             _ => Err("unknown journal entry".to_owned()),
         }

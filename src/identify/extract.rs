@@ -246,8 +246,10 @@ fn parse_number(bytes: &[u8], encoding: Encoding) -> Option<i64> {
     number.filter(|n| (0..i64::MAX).contains(n))
 }
 
+type SourceAndId<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// CloudEvents 1.0: source + id identify an event. Binary mode has them in `ce_` headers, structured mode in the value.
-fn cloud_event<'a>(record: &Record<'a>) -> Result<(Cow<'a, [u8]>, Cow<'a, [u8]>), Misfit> {
+fn cloud_event<'a>(record: &Record<'a>) -> Result<SourceAndId<'a>, Misfit> {
     if let (Some(source), Some(id)) = (header(record.headers, b"ce_source")?, header(record.headers, b"ce_id")?) {
         return Ok((Cow::Borrowed(source), Cow::Borrowed(id)));
     }

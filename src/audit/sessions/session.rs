@@ -279,11 +279,8 @@ impl Session {
     fn judge_run(&mut self, run: Vec<(i64, Hole)>, cx: &mut Context<'_>) {
         let mut losses: Vec<(i64, Loss)> = Vec::new();
         for (from, hole) in run {
-            let late = match &hole.filled {
-                None => None,
-                // Those that came in time were taken out before.
-                Some(_) => Some(from),
-            };
+            // Those that came in time were taken out before.
+            let late = hole.filled.map(|_| from);
             match losses.last_mut() {
                 Some((_, loss)) if loss.until == from => {
                     loss.until = hole.until;
