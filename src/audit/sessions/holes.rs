@@ -38,11 +38,13 @@ pub struct Loss {
     pub between: (i64, i64),
     /// Late arrivals, sorted.
     pub late: Vec<i64>,
+    /// Stream time of the last of them.
+    pub last_arrival: Option<i64>,
 }
 
 impl From<Hole> for Loss {
     fn from(hole: Hole) -> Self {
-        Self { until: hole.until, revealed: hole.revealed, between: hole.between, late: Vec::new() }
+        Self { until: hole.until, revealed: hole.revealed, between: hole.between, late: Vec::new(), last_arrival: None }
     }
 }
 

@@ -6,7 +6,6 @@ use super::SessionRules;
 use super::holes::{Filled, Loss};
 use super::session::Session;
 use crate::audit::finding::{Finding, Grade, Kind, Span, State};
-use crate::identify::Arrival;
 
 /// Late numbers listed in a finding; beyond them only their count.
 const LATE_LISTED: usize = 1000;
@@ -30,7 +29,7 @@ impl Session {
         finding
     }
 
-    pub(super) fn loss_finding(&self, from: i64, loss: &Loss, rules: &SessionRules, late: Option<&Arrival>) -> Finding {
+    pub(super) fn loss_finding(&self, from: i64, loss: &Loss, rules: &SessionRules) -> Finding {
         let kind = if self.declared_start == Some(from) {
             Kind::HeadLoss
         } else if self.declared_end.is_some_and(|end| end + 1 == loss.until) {
@@ -59,7 +58,7 @@ impl Session {
         let mut finding = self.finding(kind, from, loss.until, why);
         finding.count = missing;
         finding.first_seen = Some(loss.revealed);
-        finding.last_seen = Some(late.map_or(loss.revealed, |arrival| arrival.stream_time));
+        finding.last_seen = Some(loss.last_arrival.unwrap_or(loss.revealed));
         if kind == Kind::HeadLoss && !self.from_beginning {
             finding.grade = Grade::Possible;
         }

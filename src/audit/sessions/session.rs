@@ -205,10 +205,11 @@ impl Session {
                 Ok(_) => cx.figures.repeated += 1,
                 Err(at) => {
                     loss.late.insert(at, number);
+                    loss.last_arrival = loss.last_arrival.max(Some(arrival.stream_time));
                     let loss = loss.clone();
                     cx.figures.lost -= 1;
                     cx.figures.late += 1;
-                    let finding = self.loss_finding(from, &loss, cx.rules, Some(arrival));
+                    let finding = self.loss_finding(from, &loss, cx.rules);
                     cx.out.push(finding);
                 }
             }
@@ -280,19 +281,23 @@ impl Session {
         let mut losses: Vec<(i64, Loss)> = Vec::new();
         for (from, hole) in run {
             // Those that came in time were taken out before.
-            let late = hole.filled.map(|_| from);
+            let (late, arrived) = (hole.filled.map(|_| from), hole.filled.map(|filled| filled.arrived));
             match losses.last_mut() {
                 Some((_, loss)) if loss.until == from => {
                     loss.until = hole.until;
                     loss.late.extend(late);
+                    loss.last_arrival = loss.last_arrival.max(arrived);
                 }
-                _ => losses.push((from, Loss { late: late.into_iter().collect(), ..Loss::from(hole) })),
+                _ => {
+                    let late = late.into_iter().collect();
+                    losses.push((from, Loss { late, last_arrival: arrived, ..Loss::from(hole) }));
+                }
             }
         }
         for (from, loss) in losses {
             cx.figures.lost += loss.missing(from);
             cx.figures.late += loss.late.len() as u64;
-            cx.out.push(self.loss_finding(from, &loss, cx.rules, None));
+            cx.out.push(self.loss_finding(from, &loss, cx.rules));
             self.holes.lose(from, loss);
         }
     }
@@ -301,7 +306,7 @@ impl Session {
         let mut at: Option<(i64, Loss)> = None;
         let mut flush = |at: Option<(i64, Loss)>| {
             if let Some((from, loss)) = at {
-                let mut finding = self.loss_finding(from, &loss, rules, None);
+                let mut finding = self.loss_finding(from, &loss, rules);
                 finding.grade = Grade::Possible;
                 finding.why = format!("{}; the waiting time has not passed, so they may still arrive", finding.why);
                 out.push(finding);
