@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
@@ -26,6 +26,8 @@ const EARLIEST: i64 = -2;
 /// How often what has no leader is asked for again before it is given up, and how long to wait before: 6 s in all.
 const LEADER_TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(400);
+/// Nor is it asked again after so long: a leader that cannot be reached takes the whole time a connection may take.
+const LEADER_PATIENCE: Duration = Duration::from_secs(6);
 /// Newest versions whose meaning is known here.
 const METADATA: i16 = 12;
 const LIST_OFFSETS: i16 = 10;
@@ -173,11 +175,12 @@ impl Cluster {
     /// Log start and end of each partition, and the offset at a time where one is asked for. What has no leader is
     /// asked for again for a while.
     pub fn marks(&mut self, spots: &[Spot], start: Start) -> Result<Answers<Marks>, SourceError> {
+        let began = Instant::now();
         let mut found = self.marks_now(spots, start);
         for pause in pauses() {
             let is_open = |spot: &&Spot| matches!(found.get(*spot), Some(Err(error)) if error.is_transient());
             let open: Vec<Spot> = spots.iter().filter(is_open).cloned().collect();
-            if open.is_empty() {
+            if open.is_empty() || began.elapsed() > LEADER_PATIENCE {
                 break;
             }
             std::thread::sleep(pause);
@@ -207,13 +210,15 @@ impl Cluster {
 
     /// Log start and high watermark of each partition.
     pub fn log_ranges(&mut self, spots: &[Spot]) -> Answers<(i64, i64)> {
-        let mut starts = self.list_offsets(spots, EARLIEST);
-        let ends = self.list_offsets(spots, LATEST);
-        let range = |(spot, end): (Spot, Result<i64, KafkaError>)| {
-            let start = starts.remove(&spot).unwrap_or(Err(KafkaError::LEADER_NOT_AVAILABLE));
+        let starts = self.list_offsets(spots, EARLIEST);
+        // Who did not answer once is not waited for twice.
+        let answering = spots.iter().filter(|spot| starts.get(*spot).is_some_and(Result::is_ok));
+        let ends = self.list_offsets(&answering.cloned().collect::<Vec<_>>(), LATEST);
+        let range = |(spot, start): (Spot, Result<i64, KafkaError>)| {
+            let end = ends.get(&spot).copied().unwrap_or(Err(KafkaError::LEADER_NOT_AVAILABLE));
             (spot, start.and_then(|start| Ok((start, end?))))
         };
-        ends.into_iter().map(range).collect()
+        starts.into_iter().map(range).collect()
     }
 
     /// Offsets at a timestamp, or at one of the special ones, from each partition's leader; −1 when there is none.

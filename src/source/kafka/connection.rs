@@ -256,8 +256,11 @@ impl Connection {
             let hint = format!("set sasl.mechanism to one that is: {}", enabled.join(", "));
             return Err(refused("the mechanism is not enabled there".to_owned(), &hint));
         }
+        if KafkaError(answer.error_code) == KafkaError::ILLEGAL_SASL_STATE {
+            return Err(refused("this listener asks for no SASL".to_owned(), "set security.protocol=PLAINTEXT or SSL"));
+        }
         if let Some(error) = KafkaError::from_code(answer.error_code) {
-            return Err(refused(error.advice(), "check security.protocol and the listener's SASL settings"));
+            return Err(refused(error.advice(), "look for the reason in the broker's log"));
         }
         let mut exchange = Exchange::begin(sasl).map_err(|why| refused(why, sasl.check()))?;
         let mut heard: Option<Bytes> = None;

@@ -11,6 +11,7 @@ impl KafkaError {
     pub const UNKNOWN_TOPIC: Self = Self(3);
     pub const LEADER_NOT_AVAILABLE: Self = Self(5);
     pub const UNSUPPORTED_SASL_MECHANISM: Self = Self(33);
+    pub const ILLEGAL_SASL_STATE: Self = Self(34);
     pub const UNKNOWN_TOPIC_ID: Self = Self(100);
     pub const INCONSISTENT_TOPIC_ID: Self = Self(103);
 
@@ -40,7 +41,6 @@ impl KafkaError {
             29 => "TOPIC_AUTHORIZATION_FAILED: this user may not read the topic; grant READ and DESCRIBE on it",
             30 => "GROUP_AUTHORIZATION_FAILED: this user may not use the group; grant READ on it",
             31 => "CLUSTER_AUTHORIZATION_FAILED: this user lacks a permission on the cluster",
-            34 => "ILLEGAL_SASL_STATE: this listener asks for no SASL; set security.protocol=PLAINTEXT or SSL",
             35 => "UNSUPPORTED_VERSION: the broker is too old for this request",
             56 => "KAFKA_STORAGE_ERROR: the broker cannot read its disk",
             58 => "SASL_AUTHENTICATION_FAILED: wrong user or password",

@@ -1,5 +1,6 @@
 //! The whole raw source against a cluster in this process.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -502,6 +503,78 @@ fn a_port_where_something_else_listens_says_so() {
         let error = KafkaSource::connect(&properties, selection(&["t"])).err().unwrap().to_string();
         assert!(error.contains(expected), "{error}");
         other.join().unwrap();
+    }
+}
+
+/// librdkafka's mock cluster: another implementation of the broker's side, with few requests and no topic configuration.
+#[test]
+fn another_implementation_of_the_protocol_is_read_too() {
+    use rdkafka::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+
+    let mock = MockCluster::new(2).unwrap();
+    mock.create_topic("t", 3, 1).unwrap();
+    let brokers = mock.bootstrap_servers();
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &brokers).set("compression.type", "lz4").set("linger.ms", "5");
+    let producer: ThreadedProducer<rdkafka::producer::DefaultProducerContext> = config.create().unwrap();
+    for number in 0..3000 {
+        let value = number.to_string();
+        producer.send(BaseRecord::<(), str>::to("t").partition(number % 3).payload(&value)).unwrap();
+    }
+    producer.flush(Duration::from_secs(10)).unwrap();
+
+    let properties: Properties = [("bootstrap.servers".to_owned(), brokers)].into();
+    let sink = run(KafkaSource::connect(&properties, selection(&["t"])).unwrap());
+    for partition in 0..3 {
+        let values: Vec<String> = sink
+            .records("t", partition)
+            .into_iter()
+            .map(|record| String::from_utf8(record.value.unwrap()).unwrap())
+            .collect();
+        assert!(values.into_iter().eq((partition..3000).step_by(3).map(|number| number.to_string())), "{partition}");
+        assert_eq!(sink.events("t", partition).last(), Some(&Seen::AtEnd));
+    }
+}
+
+#[test]
+fn the_wish_to_stop_is_heeded_while_no_broker_can_be_reached() {
+    let cluster = FakeCluster::start(1).with_topic("t", vec![Log::of(&[3])]);
+    let mut source = connect(&cluster, Selection { follow: true, ..selection(&["t"]) });
+    let mut assignments = RecordingSink::default().assign(source.partitions().unwrap());
+    assignments[0].position = 1;
+    // A listener that never answers: connections open, and nothing comes.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    cluster.world().brokers.push(silent.local_addr().unwrap().port());
+    cluster.world().log("t", 0).leader = 1;
+    let mut readers = Box::new(source).readers(assignments).unwrap();
+    let stop = AtomicBool::new(false);
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            readers[0].run(&mut Stoppable(&stop)).unwrap();
+            done.send(()).unwrap();
+        });
+        let (_connection, _) = silent.accept().unwrap();
+        stop.store(true, Ordering::Relaxed);
+        // Far below the ten seconds that a connection may take.
+        ended.recv_timeout(Duration::from_secs(5)).unwrap();
+    });
+}
+
+/// Takes everything, and stops on request.
+struct Stoppable<'a>(&'a AtomicBool);
+
+impl Sink for Stoppable<'_> {
+    fn register(&mut self, info: PartitionInfo) -> Assignment {
+        Assignment { index: 0, position: info.from, last_epoch: -1, info }
+    }
+    fn event(&mut self, _: u32, _: crate::source::Event<'_>) {}
+    fn pass_on(&mut self, _: u32) {}
+    fn unreadable_input(&mut self, _: &str, _: &str) {}
+    fn stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

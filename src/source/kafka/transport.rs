@@ -129,7 +129,7 @@ fn handshake_hint(error: &io::Error) -> &'static str {
     use CertificateError as Bad;
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(bad)) => match bad {
-            Bad::UnknownIssuer => {
+            Bad::UnknownIssuer | Bad::BadSignature => {
                 "it is not signed by an authority known here; name that authority with ssl.ca.location"
             }
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
@@ -151,6 +151,11 @@ fn handshake_hint(error: &io::Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    use rustls::pki_types::PrivateKeyDer;
+
     use super::*;
 
     #[test]
@@ -172,5 +177,85 @@ mod tests {
     fn a_name_without_an_address_says_so() {
         let error = connect("no-such-host.invalid:9092", Duration::from_secs(1)).unwrap_err().to_string();
         assert!(error.contains("no-such-host.invalid cannot be resolved") && error.contains("DNS"), "{error}");
+    }
+
+    struct Authority {
+        certificate: rcgen::Certificate,
+        issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    }
+
+    fn authority() -> Authority {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Authority { certificate, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    /// Accepts one TLS connection and sends one byte over it.
+    fn server(authority: &Authority, change: impl FnOnce(&mut rcgen::CertificateParams)) -> (u16, JoinHandle<()>) {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        change(&mut params);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &authority.issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = std::thread::spawn(move || {
+            let session = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+            let mut stream = StreamOwned::new(session, listener.accept().unwrap().0);
+            // A client that refuses the certificate hangs up.
+            let _ = stream.write_all(b"!");
+        });
+        (port, serving)
+    }
+
+    fn open(port: u16, settings: &[(&str, &str)]) -> Result<u8, String> {
+        let broker = format!("localhost:{port}");
+        let all = [("bootstrap.servers", broker.as_str()), ("security.protocol", "SSL")];
+        let properties = all.iter().chain(settings).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let config = Config::resolve(&properties).map_err(|error| error.to_string())?;
+        let mut transport =
+            Transport::open(&broker, &config, Duration::from_secs(5)).map_err(|error| error.to_string())?;
+        let mut byte = [0];
+        transport.read_exact(&mut byte).map_err(|error| error.to_string())?;
+        Ok(byte[0])
+    }
+
+    #[test]
+    fn a_certificate_is_accepted_or_the_reason_is_told() {
+        let (known, unknown) = (authority(), authority());
+        let ca = known.certificate.pem();
+        let trusting = ("ssl.ca.pem", ca.as_str());
+        let of_other_host = |params: &mut rcgen::CertificateParams| {
+            params.subject_alt_names = vec![rcgen::SanType::DnsName("other".try_into().unwrap())];
+        };
+        let expired = |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        let try_with = |authority, change: &dyn Fn(&mut rcgen::CertificateParams), settings: &[(&str, &str)]| {
+            let (port, serving) = server(authority, change);
+            let result = open(port, settings);
+            serving.join().unwrap();
+            result
+        };
+        assert_eq!(try_with(&known, &|_| (), &[trusting]), Ok(b'!'));
+        let error = try_with(&unknown, &|_| (), &[trusting]).unwrap_err();
+        assert!(error.contains("ssl.ca.location"), "{error}");
+        let error = try_with(&known, &of_other_host, &[trusting]).unwrap_err();
+        assert!(error.contains("ssl.endpoint.identification.algorithm=none"), "{error}");
+        let error = try_with(&known, &expired, &[trusting]).unwrap_err();
+        assert!(error.contains("expired"), "{error}");
+
+        let any_name = ("ssl.endpoint.identification.algorithm", "none");
+        assert_eq!(try_with(&known, &of_other_host, &[trusting, any_name]), Ok(b'!'));
+        assert!(try_with(&known, &expired, &[trusting, any_name]).is_err(), "only the name is left out");
+        assert!(try_with(&unknown, &of_other_host, &[trusting, any_name]).is_err(), "only the name is left out");
+        let anything = ("enable.ssl.certificate.verification", "false");
+        assert_eq!(try_with(&unknown, &expired, &[anything]), Ok(b'!'));
     }
 }
