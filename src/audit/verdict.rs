@@ -99,7 +99,7 @@ pub struct Summary {
     /// What the reader of the verdict must know: checks that could not run, records without identity.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub notes: Vec<String>,
-    /// A few records that the identify rule did not fit: "topic[partition]@offset: reason".
+    /// A few records that the identify rule did not fit, as `topic[partition]@offset: reason`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub samples: Vec<String>,
     pub seconds: f64,

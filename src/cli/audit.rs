@@ -101,6 +101,9 @@ pub struct AuditArgs {
     /// Memory for the ledger's buffer and filters [default: 96MiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<usize>,
+    /// Longest time between two commits, and so between an anomaly and its report [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    commit_every: Option<Duration>,
     /// Show identities in clear
     #[arg(long)]
     show_keys: bool,
@@ -227,7 +230,7 @@ fn resolve(args: AuditArgs) -> anyhow::Result<Plan> {
         isolation,
         ledger: args.ledger.or(file.ledger),
         memory_bytes: args.memory.or(file.memory).unwrap_or(96 << 20),
-        commit_every: Duration::from_secs(5),
+        commit_every: args.commit_every.or(file.commit_every).unwrap_or(Duration::from_secs(5)),
         follow,
         clock: Arc::new(common::now_ms),
     };

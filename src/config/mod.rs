@@ -61,6 +61,8 @@ pub struct AuditFile {
     pub horizon: Option<Duration>,
     #[serde(default, deserialize_with = "duration")]
     pub timestamp_bound: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    pub commit_every: Option<Duration>,
     pub isolation: Option<View>,
     pub follow: Option<bool>,
     pub ledger: Option<PathBuf>,

@@ -1,8 +1,8 @@
 //! The threads and queues that tie sources to checks and the ledger.
 //!
-//! Every reader has a thread of its own, on which the partition checks run ([`sink`]). What they gather goes through a
-//! bounded queue to one auditor ([`auditor`]), which judges sessions and identities, owns the ledger and commits. A
-//! slow ledger fills the queue and so slows reading; memory does not grow. A [`Chunk`] carries observations together
+//! Every reader has a thread of its own, on which the partition checks run (`sink`). What they gather goes through a
+//! bounded queue to one auditor (`auditor`), which judges sessions and identities, owns the ledger and commits. A
+//! slow ledger fills the queue and so slows reading; memory does not grow. A `Chunk` carries observations together
 //! with the partition's state after them, so whatever the auditor has taken in is a consistent state to commit.
 
 mod auditor;

@@ -109,7 +109,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let wanted = self.token.parse::<usize>().ok();
+        let is_index = self.token == "0" || !self.token.starts_with(['0', '+']);
+        let wanted = self.token.parse::<usize>().ok().filter(|_| is_index);
         let mut found = None;
         for index in 0.. {
             if wanted == Some(index) {

@@ -1,12 +1,12 @@
 //! Kafka by raw Fetch: what the batches really say, at the speed of the wire.
 //!
-//! * [`config`]: librdkafka's setting names, resolved
-//! * [`transport`], [`tls`], [`sasl`], [`connection`]: one framed connection to one broker
-//! * [`cluster`]: everything that is not Fetch, on connections of its own
-//! * [`fetch`]: requests and answers of Fetch over all its versions
-//! * [`walk`], [`aborted`]: what the bytes of an answer say
-//! * [`lane`]: one partition on its way, and what the sink is told of it
-//! * [`reader`]: the fetch loop of one thread
+//! * `config`: librdkafka's setting names, resolved
+//! * `transport`, `tls`, `sasl`, `connection`: one framed connection to one broker
+//! * `cluster`: everything that is not Fetch, on connections of its own
+//! * `fetch`: requests and answers of Fetch over all its versions
+//! * `walk`, `aborted`: what the bytes of an answer say
+//! * `lane`: one partition on its way, and what the sink is told of it
+//! * `reader`: the fetch loop of one thread
 //!
 //! Plain threads and blocking sockets: a reader waits for nothing but its broker.
 

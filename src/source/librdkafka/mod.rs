@@ -3,10 +3,10 @@
 //! It hides batches: no producer, no sequence, no CRC to look at, and control and aborted records are dropped inside it.
 //! So holes in the offsets are unknown here, and `has_headers` says so.
 //!
-//! * [`settings`]: which settings are fixed for an audit
-//! * [`client`]: connecting, with a deadline
-//! * [`reader`]: messages to batches, end of partition, errors
-//! * [`batch_queue`]: the one unsafe file
+//! * `settings`: which settings are fixed for an audit
+//! * `client`: connecting, with a deadline
+//! * `reader`: messages to batches, end of partition, errors
+//! * `batch_queue`: the one unsafe file
 
 mod batch_queue;
 mod client;
