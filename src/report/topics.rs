@@ -1,0 +1,50 @@
+//! Coverage summed by topic.
+
+use std::collections::BTreeMap;
+
+use crate::audit::coverage::{Coverage, Hole, Holes};
+
+pub struct TopicCoverage<'a> {
+    pub topic: &'a str,
+    pub partitions: Vec<&'a Coverage>,
+    /// Offsets asked for.
+    pub offsets: u64,
+    pub records: u64,
+    pub holes: Holes,
+}
+
+pub fn topics(coverage: &[Coverage]) -> Vec<TopicCoverage<'_>> {
+    let mut by_topic: BTreeMap<&str, TopicCoverage<'_>> = BTreeMap::new();
+    for part in coverage {
+        let topic = by_topic.entry(&part.topic).or_insert_with(|| TopicCoverage {
+            topic: &part.topic,
+            partitions: Vec::new(),
+            offsets: 0,
+            records: 0,
+            holes: Holes::default(),
+        });
+        topic.partitions.push(part);
+        topic.offsets += offsets(part);
+        topic.records += part.records;
+        for hole in Hole::ALL {
+            topic.holes.add(hole, part.holes.get(hole));
+        }
+    }
+    by_topic.into_values().collect()
+}
+
+impl TopicCoverage<'_> {
+    pub fn unread(&self) -> u64 {
+        unread(&self.holes)
+    }
+}
+
+/// Offsets asked for.
+pub fn offsets(coverage: &Coverage) -> u64 {
+    coverage.until.saturating_sub(coverage.from).max(0) as u64
+}
+
+/// Offsets asked for that nobody has seen.
+pub fn unread(holes: &Holes) -> u64 {
+    holes.unfetched + holes.unreadable
+}
