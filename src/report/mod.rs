@@ -5,6 +5,7 @@
 
 mod format;
 mod group;
+mod html;
 mod json;
 mod junit;
 mod text;
@@ -58,7 +59,7 @@ pub fn write(format: Format, report: &Report, context: &Context, out: &mut dyn W
     let written = match format {
         Format::Text => text::write(report, context, out),
         Format::Json => json::write(report, out),
-        Format::Html => text::write(report, context, out),
+        Format::Html => html::write(report, context, out),
         Format::Junit => junit::write(report, context, out),
     };
     written.map_err(|source| ReportError::Write { format, source })

@@ -153,5 +153,6 @@ pub fn sightings(finding: &Finding, limit: usize) -> Option<String> {
 pub fn line(finding: &Finding) -> String {
     let state = if finding.is_open() { finding.grade.name() } else { "resolved" };
     let when = group::times(finding).map(|(_, last)| format!("{} ", utc(last))).unwrap_or_default();
-    format!("{when}{state} {} {}: {} ({})", finding.kind, coordinates(finding), finding.why, finding.id)
+    let seen = sightings(finding, 4).map(|seen| format!(", {seen}")).unwrap_or_default();
+    format!("{when}{state} {} {}: {}{seen} ({})", finding.kind, coordinates(finding), finding.why, finding.id)
 }
