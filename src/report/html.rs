@@ -20,7 +20,7 @@ use super::format::{ago, bytes, percent, plural, seconds, shorten, thousands, ut
 use super::group::{self, Group};
 use super::topics::{self, TopicCoverage};
 use super::{Context, words};
-use crate::audit::coverage::Hole;
+use crate::audit::coverage::{Hole, Holes};
 use crate::audit::finding::{Finding, Grade};
 use crate::audit::verdict::{Report, Verdict};
 
@@ -155,6 +155,10 @@ fn tiles(report: &Report) -> Vec<Tile> {
     if figures.sessions > 0 {
         tiles.push(plain(thousands(figures.sessions), "sessions"));
     }
+    let unread = report.coverage.iter().map(|c| topics::unread(&c.holes)).sum();
+    if unread > 0 {
+        tiles.push(Tile { number: thousands(unread), word: "offsets not read", is_bad: true });
+    }
     let harm = words::harm(figures).into_iter();
     tiles.extend(harm.map(|(n, word)| Tile { number: thousands(n), word, is_bad: true }));
     tiles
@@ -209,16 +213,17 @@ impl Row {
 
 impl TopicView {
     fn of(topic: &TopicCoverage<'_>) -> Self {
-        let alarming = [Hole::Unfetched, Hole::Unreadable, Hole::Unexplained, Hole::Unknown];
-        let alarms = alarming.into_iter().filter(|&hole| topic.holes.get(hole) > 0);
+        let explained = Holes { unfetched: 0, unreadable: 0, unknown: 0, unexplained: 0, ..topic.holes };
+        let alarms = topics::ALARMING.into_iter().filter(|&hole| topic.holes.get(hole) > 0);
+        let alarm = |hole: Hole| format!("{} {}", thousands(topic.holes.get(hole)), hole.name().to_uppercase());
         Self {
             name: clean(topic.topic),
             partitions: topic.partitions.len(),
             offsets: thousands(topic.offsets),
             read: percent(topic.offsets.saturating_sub(topic.unread()), topic.offsets),
             records: thousands(topic.records),
-            holes: words::holes(&topic.holes),
-            alarm: alarms.map(|hole| hole.name().to_uppercase()).collect::<Vec<_>>().join(", "),
+            holes: words::holes(&explained),
+            alarm: alarms.map(alarm).collect::<Vec<_>>().join(", "),
         }
     }
 }

@@ -73,7 +73,12 @@ fn without_colour(text: &str) -> String {
 fn a_large_report_stays_readable_and_bounded() {
     let report = sample::large();
     assert!(render(Format::Text, &report).lines().count() < 60);
-    assert!(render(Format::Html, &report).len() < 4_000_000);
+    let page = render(Format::Html, &report);
+    let count = |part: &str| page.matches(part).count();
+    assert_eq!((count("class=\"strip\""), count("class=\"strip wide\"")), (200, 50));
+    assert!(count("<tr>") < 250, "{} rows", count("<tr>"));
+    assert!(page.contains("and 4800 more in the JSON report") && page.contains("and 200 more partitions"));
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
     assert_eq!(render(Format::Json, &report).lines().count(), 5_000 + 400 + 1);
 }
 

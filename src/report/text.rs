@@ -9,7 +9,6 @@ use super::Context;
 use super::format::{ago, bytes, percent, plural, runs, seconds, thousands, utc};
 use super::group::{self, Group};
 use super::{format, topics, words};
-use crate::audit::coverage::Hole;
 use crate::audit::finding::{Finding, Grade, Span};
 use crate::audit::verdict::{Report, Summary, Verdict};
 
@@ -190,7 +189,7 @@ fn coverage(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
 
 /// What must not be overlooked about a topic: the partitions with offsets nobody has seen or can explain.
 fn alarms(topic: &topics::TopicCoverage<'_>, page: &mut Page<'_>) -> io::Result<()> {
-    for hole in [Hole::Unfetched, Hole::Unreadable, Hole::Unexplained, Hole::Unknown] {
+    for hole in topics::ALARMING {
         let offsets = topic.holes.get(hole);
         if offsets > 0 {
             let within = topic.partitions.iter().filter(|c| c.holes.get(hole) > 0);

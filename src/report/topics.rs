@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::audit::coverage::{Coverage, Hole, Holes};
 
+/// Reasons that leave a question open: nobody has seen these offsets, or nobody can explain them.
+pub const ALARMING: [Hole; 4] = [Hole::Unfetched, Hole::Unreadable, Hole::Unexplained, Hole::Unknown];
+
 pub struct TopicCoverage<'a> {
     pub topic: &'a str,
     pub partitions: Vec<&'a Coverage>,

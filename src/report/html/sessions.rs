@@ -33,7 +33,7 @@ fn row(session: &SessionRuns<'_>) -> SessionRow {
         session: shorten(session.session, 40),
         topic: shorten(session.topic, 60),
         missing: plural(session.numbers, "number"),
-        runs: runs(&session.runs, 4),
+        runs: runs(&session.runs, 2),
         axis: span(axis),
         marks: marks(&session.runs, axis),
     }

@@ -84,7 +84,7 @@ fn offsets_by_partition(findings: &[Finding]) -> HashMap<(&str, i32), Vec<(i64, 
 }
 
 fn is_alarming(strip: &Strip) -> bool {
-    strip.cells.iter().any(|c| topics::unread(&c.holes) + c.holes.unexplained + c.holes.unknown > 0)
+    strip.cells.iter().any(|cell| topics::ALARMING.iter().any(|&hole| cell.holes.get(hole) > 0))
 }
 
 fn row(picture: &Picture, findings: &[(i64, u8)]) -> StripRow {
@@ -137,7 +137,7 @@ fn stack(strip: &Strip, at: usize, across: (f64, f64), blocks: &mut Vec<Block>) 
     let mut top = 0.0;
     for hole in Hole::ALL.into_iter().rev().filter(|&hole| cell.holes.get(hole) > 0) {
         let share = cell.holes.get(hole) as f64 / total * HEIGHT;
-        let is_alarm = matches!(hole, Hole::Unfetched | Hole::Unreadable | Hole::Unknown | Hole::Unexplained);
+        let is_alarm = topics::ALARMING.contains(&hole);
         let height = if is_alarm { share.max(LEAST) } else { share.max(1.0) }.min(HEIGHT - top);
         blocks.push(block(hole.name(), across, (top, height), title.clone()));
         top += height;
