@@ -117,7 +117,11 @@ pub fn large() -> Report {
 }
 
 pub fn missing(session: &str, partition: i32, from: i64, until: i64, minutes_ago: i64) -> Finding {
-    let why = format!("not seen within 10 s: {from} to {} of session {session}, while later ones were", until - 1);
+    let numbers = match until - from {
+        1 => format!("number {from}"),
+        _ => format!("numbers {from} to {}", until - 1),
+    };
+    let why = format!("not seen within 10 s: {numbers} of session {session}, while later ones were");
     let mut finding = Finding::new(Kind::SequenceGap, "orders", &[&session, &from], why);
     finding.partition = Some(partition);
     finding.offsets = Some(Span::new(from * 10, from * 10 + 2));
