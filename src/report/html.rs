@@ -28,6 +28,7 @@ use crate::audit::verdict::{Report, Verdict};
 const ROWS: usize = 200;
 const ALL_ROWS: usize = 4_000;
 const GROUPS: usize = 200;
+const TOPICS: usize = 500;
 /// Unread parts, notes and samples.
 const LISTED: usize = 100;
 
@@ -48,7 +49,7 @@ struct View {
     samples: Listing<String>,
     /// Open and resolved, each below its heading.
     findings: [(&'static str, Listing<GroupView>); 2],
-    topics: Vec<TopicView>,
+    topics: Listing<TopicView>,
     strips: Strips,
     timeline: Option<Timeline>,
     sessions: Listing<SessionRow>,
@@ -140,7 +141,7 @@ fn view(report: &Report, context: &Context) -> View {
             ("Findings", Listing::of(&open, GROUPS, &mut group_view)),
             ("Resolved", Listing::of(&resolved, GROUPS, &mut group_view)),
         ],
-        topics: topics::topics(&report.coverage).iter().map(TopicView::of).collect(),
+        topics: Listing::of(&topics::topics(&report.coverage), TOPICS, TopicView::of),
         strips: strips::strips(&report.pictures, &report.findings),
         timeline: timeline::timeline(&report.findings),
         sessions: sessions::sessions(&report.findings),

@@ -45,8 +45,13 @@ snapshots! {
 
 #[test]
 fn a_clean_verdict_is_three_to_six_lines() {
-    let lines = render(Format::Text, &sample::clean()).lines().count();
-    assert!((3..=6).contains(&lines), "{lines} lines");
+    let mut many_topics = sample::clean();
+    let more = (0..50).map(|n| Coverage { topic: format!("topic-{n}"), ..many_topics.coverage[0].clone() });
+    many_topics.coverage = more.collect();
+    for report in [sample::clean(), many_topics] {
+        let lines = render(Format::Text, &report).lines().count();
+        assert!((3..=6).contains(&lines), "{lines} lines");
+    }
 }
 
 #[test]

@@ -14,8 +14,9 @@ use crate::audit::verdict::{Report, Summary, Verdict};
 
 /// Examples shown of each group; the JSON report lists all.
 const EXAMPLES: usize = 3;
-/// Open groups shown with detail; what is smaller gets one line each, up to the second limit.
+/// Open groups shown with detail.
 const DETAILED: usize = 20;
+/// Smaller groups, and topics, that get one line each.
 const BRIEF: usize = 40;
 /// Unread parts and records without identity shown.
 const LISTED: usize = 12;
@@ -166,11 +167,14 @@ fn coverage(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
     if report.coverage.is_empty() {
         return Ok(());
     }
-    // A clean verdict over one topic stays a few lines long.
-    if report.summary.verdict != Verdict::Clean {
+    // A clean verdict stays a few lines long.
+    let is_clean = report.summary.verdict == Verdict::Clean;
+    let limit = if is_clean { 2 } else { BRIEF };
+    if !is_clean {
         page.heading("Coverage")?;
     }
-    for topic in topics::topics(&report.coverage) {
+    let topics = topics::topics(&report.coverage);
+    for topic in topics.iter().take(limit) {
         let read = format!(
             "{}: {}, {}, {} read: {}",
             topic.topic,
@@ -182,9 +186,9 @@ fn coverage(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
         let explained = words::holes(&topic.holes);
         let explained = if explained.is_empty() { explained } else { format!(", {explained}") };
         page.text(2, Style::Plain, &format!("{read}{explained}"))?;
-        alarms(&topic, page)?;
+        alarms(topic, page)?;
     }
-    Ok(())
+    more(topics.len(), limit, "topic", page)
 }
 
 /// What must not be overlooked about a topic: the partitions with offsets nobody has seen or can explain.

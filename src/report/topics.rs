@@ -16,6 +16,7 @@ pub struct TopicCoverage<'a> {
     pub holes: Holes,
 }
 
+/// By name, those with open questions first.
 pub fn topics(coverage: &[Coverage]) -> Vec<TopicCoverage<'_>> {
     let mut by_topic: BTreeMap<&str, TopicCoverage<'_>> = BTreeMap::new();
     for part in coverage {
@@ -33,10 +34,16 @@ pub fn topics(coverage: &[Coverage]) -> Vec<TopicCoverage<'_>> {
             topic.holes.add(hole, part.holes.get(hole));
         }
     }
-    by_topic.into_values().collect()
+    let mut topics: Vec<TopicCoverage<'_>> = by_topic.into_values().collect();
+    topics.sort_by_key(|topic| !topic.is_alarming());
+    topics
 }
 
 impl TopicCoverage<'_> {
+    pub fn is_alarming(&self) -> bool {
+        is_alarming(&self.holes)
+    }
+
     pub fn unread(&self) -> u64 {
         unread(&self.holes)
     }
@@ -45,6 +52,10 @@ impl TopicCoverage<'_> {
 /// Offsets asked for.
 pub fn offsets(coverage: &Coverage) -> u64 {
     coverage.until.saturating_sub(coverage.from).max(0) as u64
+}
+
+pub fn is_alarming(holes: &Holes) -> bool {
+    ALARMING.iter().any(|&hole| holes.get(hole) > 0)
 }
 
 /// Offsets asked for that nobody has seen.

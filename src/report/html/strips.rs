@@ -82,7 +82,7 @@ fn offsets_by_partition(findings: &[Finding]) -> HashMap<(&str, i32), Vec<(i64, 
 }
 
 fn is_alarming(strip: &Strip) -> bool {
-    strip.cells.iter().any(|cell| topics::ALARMING.iter().any(|&hole| cell.holes.get(hole) > 0))
+    strip.cells.iter().any(|cell| topics::is_alarming(&cell.holes))
 }
 
 fn row(picture: &Picture, findings: &[(i64, u8)]) -> StripRow {
