@@ -1,0 +1,158 @@
+//! The sentences that all readable reports share, so that terminal, page and CI say the same.
+
+use super::format::{place, plural, runs, span, thousands, utc};
+use super::group::{self, Group};
+use crate::audit::coverage::{Hole, Holes};
+use crate::audit::finding::{Finding, Grade, Kind, Span};
+use crate::audit::verdict::{Figures, Report, Unread, Verdict};
+
+/// What a kind means, for a reader who meets it for the first time.
+pub fn meaning(kind: Kind) -> &'static str {
+    match kind {
+        Kind::SequenceGap => "numbers between two seen ones of a session never arrived",
+        Kind::HeadLoss => "a session does not begin at its declared start",
+        Kind::TailLoss => "a session ends before its declared end",
+        Kind::OffsetGap => "offsets are missing from the log and nothing explains them",
+        Kind::Truncation => "records read before are no longer in the log",
+        Kind::RetentionOverrun => "retention deleted records before they were read",
+        Kind::Duplicate => "the same record is there more than once",
+        Kind::Conflict => "one identity carries different contents",
+        Kind::Reorder => "records arrived after later ones of their session (RFC 4737)",
+        Kind::TimestampRegression => "time runs backwards along the log",
+        Kind::ChecksumFailure => "batches are damaged: their bytes do not match their checksum",
+        Kind::EpochRegression => "an epoch falls along a partition",
+        Kind::TopicReset => "the topic was deleted or created anew",
+        Kind::AuditGap => "the audit itself missed a range or dropped state",
+    }
+}
+
+/// The verdict's reason in one sentence.
+pub fn headline(report: &Report) -> String {
+    let open = |grade: Grade| report.findings.iter().filter(|f| f.is_open() && f.grade == grade).count() as u64;
+    let unsure = open(Grade::Possible) + open(Grade::Unknown);
+    let mut parts = Vec::new();
+    if report.summary.verdict == Verdict::Unverified {
+        parts.push(unverified(report));
+    }
+    if open(Grade::Proven) > 0 {
+        parts.push(plural(open(Grade::Proven), "proven finding"));
+    }
+    if unsure > 0 {
+        parts.push(plural(unsure, "possible finding"));
+    }
+    let unknown: u64 = report.coverage.iter().map(|c| c.holes.unknown).sum();
+    if unknown > 0 {
+        parts.push(format!("{} missing that this client cannot explain", plural(unknown, "offset")));
+    }
+    match report.summary.verdict {
+        Verdict::Clean => "everything asked for was read, and nothing is wrong".to_owned(),
+        _ if parts.is_empty() => "the audit ended before it could be sure".to_owned(),
+        _ => parts.join("; "),
+    }
+}
+
+fn unverified(report: &Report) -> String {
+    let unread: u64 = report.coverage.iter().map(|c| super::topics::unread(&c.holes)).sum();
+    match (report.summary.unread.len() as u64, unread) {
+        (0, 0) => "nothing was read".to_owned(),
+        (0, offsets) => format!("{} could not be read", plural(offsets, "offset")),
+        (parts, 0) => format!("{} could not be read", plural(parts, "part")),
+        (parts, offsets) => format!("{} ({}) could not be read", plural(parts, "part"), plural(offsets, "offset")),
+    }
+}
+
+/// What went wrong as (number, word), zeroes left out.
+pub fn harm(figures: &Figures) -> Vec<(u64, &'static str)> {
+    let all = [
+        (figures.lost, "lost"),
+        (figures.conflicting, "conflicting"),
+        (figures.unexplained, "unexplained offsets"),
+        (figures.duplicated, "duplicated"),
+        (figures.reordered, "reordered"),
+        (figures.late, "late"),
+        (figures.resets, "session resets"),
+        (figures.unidentified, "without identity"),
+    ];
+    all.into_iter().filter(|&(n, _)| n > 0).collect()
+}
+
+/// `900 aborted, 12 control`.
+pub fn holes(holes: &Holes) -> String {
+    let named = Hole::ALL.into_iter().filter(|&hole| holes.get(hole) > 0);
+    named.map(|hole| format!("{} {}", thousands(holes.get(hole)), hole.name())).collect::<Vec<_>>().join(", ")
+}
+
+/// `orders[3]`, with the range when only a part of it was not read.
+pub fn unread_place(unread: &Unread) -> String {
+    let place = place(&unread.topic, unread.partition);
+    match (unread.from, unread.until) {
+        (Some(from), Some(until)) => format!("{place} offsets {}", span(Span::new(from, until))),
+        (Some(from), None) => format!("{place} from offset {from}"),
+        (None, Some(until)) => format!("{place} before offset {until}"),
+        (None, None) => place,
+    }
+}
+
+/// `, cause retry`, or nothing.
+pub fn cause(group: &Group<'_>) -> String {
+    group.cause.map(|cause| format!(", cause {cause}")).unwrap_or_default()
+}
+
+/// `12 findings in 3 sessions and 4 partitions`.
+pub fn extent(group: &Group<'_>) -> String {
+    let mut touched = Vec::new();
+    if !group.sessions.is_empty() {
+        touched.push(plural(group.sessions.len() as u64, "session"));
+    }
+    match group.partitions.len() {
+        0 => {}
+        1..=4 => {
+            let numbers =
+                super::format::merge(group.partitions.iter().map(|&p| Span::new(p.into(), i64::from(p) + 1)).collect());
+            let noun = if group.partitions.len() == 1 { "partition" } else { "partitions" };
+            touched.push(format!("{noun} {}", runs(&numbers, 4)));
+        }
+        many => touched.push(plural(many as u64, "partition")),
+    }
+    let findings = plural(group.findings.len() as u64, "finding");
+    if touched.is_empty() { findings } else { format!("{findings} in {}", touched.join(" and ")) }
+}
+
+/// The coordinates of one finding: `orders[3] offset 17, session pump-7 numbers 4–9`.
+pub fn coordinates(finding: &Finding) -> String {
+    let mut out = place(&finding.topic, finding.partition);
+    if let Some(offsets) = finding.offsets {
+        out += &format!(" {} {}", ranged("offset", offsets), span(offsets));
+    }
+    if let Some(session) = &finding.session {
+        out += &format!(", session {}", super::format::shorten(session, 40));
+    }
+    if let Some(numbers) = finding.numbers {
+        out += &format!(" {} {}", ranged("number", numbers), span(numbers));
+    }
+    out
+}
+
+fn ranged(noun: &str, span: Span) -> String {
+    if span.len() == 1 { noun.to_owned() } else { format!("{noun}s") }
+}
+
+/// `seen at orders[0]@17, orders[3]@99 and 4 more`, or nothing.
+pub fn sightings(finding: &Finding, limit: usize) -> Option<String> {
+    let all = &finding.sightings;
+    let shown: Vec<String> =
+        all.iter().take(limit).map(|s| format!("{}@{}", place(&s.topic, Some(s.partition)), s.offset)).collect();
+    match all.len().saturating_sub(limit) {
+        _ if all.is_empty() => None,
+        0 => Some(format!("seen at {}", shown.join(", "))),
+        more => Some(format!("seen at {} and {} more", shown.join(", "), thousands(more as u64))),
+    }
+}
+
+/// One finding on one line, for logs that are followed.
+pub fn line(finding: &Finding) -> String {
+    let state = if finding.is_open() { finding.grade.name() } else { "resolved" };
+    let when = group::times(finding).map(|(_, last)| format!("{} ", utc(last))).unwrap_or_default();
+    let seen = sightings(finding, 4).map(|seen| format!(", {seen}")).unwrap_or_default();
+    format!("{when}{state} {} {}: {}{seen} ({})", finding.kind, coordinates(finding), finding.why, finding.id)
+}
