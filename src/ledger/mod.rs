@@ -38,7 +38,7 @@ const KEY: &str = "key";
 /// Runs of one size class that are merged into one.
 const FAN_IN: usize = 8;
 /// Bytes of memory a buffered row costs, with the room its bucket keeps.
-const ROW_BYTES: usize = 42;
+const ROW_BYTES: usize = 40;
 const SMALLEST_BUFFER: usize = 64 * 1024;
 /// A horizon is dropped in this many parts.
 const GENERATIONS: u64 = 8;
@@ -120,8 +120,8 @@ pub struct Ledger {
     journal_path: PathBuf,
     runs: Vec<Run>,
     buffer: Buffer,
-    /// Settled and not yet committed: sorted rows, and where they were seen.
-    pending: Option<(Vec<Row>, Extents)>,
+    /// Settled and not yet committed: the run being written, and where its rows were seen.
+    pending: Option<(Writer, Extents)>,
     damage: Vec<String>,
     poisoned: bool,
 }
@@ -265,9 +265,12 @@ impl Ledger {
         if self.pending.is_some() {
             return Err(LedgerError::Unsettled);
         }
+        self.poisoned = true;
         let horizon = self.options.horizon_seconds;
         let extents = self.buffer.take_extents();
-        let mut fresh: Vec<Row> = Vec::new();
+        let (number, generation) = (self.last.next_run, self.generation(extents.seconds().1));
+        let rows = self.buffer.len() as u64;
+        let mut writer = Writer::create(&self.files, self.ids, number, generation, rows, &extents)?;
         for bucket in 0..=255u8 {
             let rows = self.buffer.sorted_bucket(bucket);
             if rows.is_empty() {
@@ -283,12 +286,15 @@ impl Ledger {
             }
             for same in rows.chunk_by(|a, b| a.identity == b.identity) {
                 let known = look_up(&parts, same[0].identity, &mut self.damage);
-                fresh.extend(settle_identity(same, known, &extents, horizon, repeat));
+                if let Some(row) = settle_identity(same, known, &extents, horizon, repeat) {
+                    writer.push(&self.files, &row)?;
+                }
             }
             self.buffer.clear_bucket(bucket);
         }
         self.buffer.finish();
-        self.pending = Some((fresh, extents));
+        self.pending = Some((writer, extents));
+        self.poisoned = false;
         Ok(())
     }
 
@@ -307,16 +313,10 @@ impl Ledger {
     fn try_commit(&mut self, state: &[u8], entries: &[(u128, Vec<u8>)], now_second: u32) -> Result<()> {
         let mut next = CommitRecord { state: self.last.state + 1, ..self.last };
         let mut added = Vec::new();
-        if let Some((rows, extents)) = self.pending.take().filter(|(rows, _)| !rows.is_empty()) {
-            let generation = self.generation(extents.seconds().1);
-            let mut writer =
-                Writer::create(&self.files, self.ids, next.next_run, generation, rows.len() as u64, &extents)?;
+        if let Some((writer, extents)) = self.pending.take().filter(|(writer, _)| writer.rows() > 0) {
             next.next_run += 1;
-            for row in &rows {
-                writer.push(row)?;
-            }
-            let resident = self.has_room(rows.len() as u64);
-            added.push(writer.finish(extents, resident)?);
+            let resident = self.has_room(writer.rows());
+            added.push(writer.finish(&self.files, extents, resident)?);
         }
         self.files.write_whole(&state_name(next.state), state)?;
         next.state_len = state.len() as u64;
@@ -382,12 +382,12 @@ impl Ledger {
                 all.sort_unstable_by_key(|row| (row.identity, std::cmp::Reverse(row.code)));
                 all.dedup_by_key(|row| row.identity);
                 for row in &all {
-                    writer.push(row)?;
+                    writer.push(&self.files, row)?;
                 }
             }
             lost.into_iter().for_each(|what| note(&mut self.damage, what));
             let resident = self.has_room(rows);
-            let merged = writer.finish(extents, resident)?;
+            let merged = writer.finish(&self.files, extents, resident)?;
             self.files.sync_dir()?;
             let next = CommitRecord { next_run: number + 1, ..self.last };
             let removed: Vec<RunRecord> = inputs.iter().map(|run| run.record).collect();

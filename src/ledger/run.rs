@@ -138,8 +138,7 @@ pub(super) fn file_name(number: u64) -> String {
 pub(super) struct Damage(pub String);
 
 /// Writes rows, sorted by identity and without repeats, as the run's file. The name is final when it returns.
-pub(super) struct Writer<'a> {
-    files: &'a Files,
+pub(super) struct Writer {
     file: File,
     tmp: String,
     record: RunRecord,
@@ -152,16 +151,9 @@ pub(super) struct Writer<'a> {
     rows: u64,
 }
 
-impl<'a> Writer<'a> {
+impl Writer {
     /// `rows` may be more than come: it only chooses the shape.
-    pub fn create(
-        files: &'a Files,
-        ids: Ids,
-        number: u64,
-        generation: u32,
-        rows: u64,
-        extents: &Extents,
-    ) -> Result<Self> {
+    pub fn create(files: &Files, ids: Ids, number: u64, generation: u32, rows: u64, extents: &Extents) -> Result<Self> {
         let shape = Shape::of(rows, extents.span);
         let tmp = format!("{}{TMP}", file_name(number));
         let file = files.create(&tmp)?;
@@ -180,7 +172,6 @@ impl<'a> Writer<'a> {
         let record =
             RunRecord { number, generation, rows: 0, span, len: 0, footer_checksum: 0, min_second, max_second };
         Ok(Self {
-            files,
             file,
             tmp,
             record,
@@ -194,7 +185,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    pub fn push(&mut self, row: &Row) -> Result<()> {
+    pub fn push(&mut self, files: &Files, row: &Row) -> Result<()> {
         let group = self.shape.group(row.identity);
         while self.starts.len() <= group {
             self.starts.push(self.rows);
@@ -203,34 +194,34 @@ impl<'a> Writer<'a> {
         self.shape.encode(row, &mut self.page);
         self.rows += 1;
         if self.rows.is_multiple_of(self.shape.rows_in_page()) {
-            self.end_page()?;
+            self.end_page(files)?;
         }
         Ok(())
     }
 
-    fn end_page(&mut self) -> Result<()> {
+    fn end_page(&mut self, files: &Files) -> Result<()> {
         self.page.resize(PAGE, 0);
         let sum = xxh3_64(&self.page[PAGE_HEAD..]) as u32;
         self.page[..PAGE_HEAD].copy_from_slice(&sum.to_le_bytes());
         self.pages.extend_from_slice(&self.page);
         self.page.truncate(PAGE_HEAD);
-        if self.pages.len() >= CHUNK { self.write_out() } else { Ok(()) }
+        if self.pages.len() >= CHUNK { self.write_out(files) } else { Ok(()) }
     }
 
-    fn write_out(&mut self) -> Result<()> {
-        self.files.write_at(&self.file, &self.tmp, &self.pages, self.written)?;
+    fn write_out(&mut self, files: &Files) -> Result<()> {
+        files.write_at(&self.file, &self.tmp, &self.pages, self.written)?;
         self.written += self.pages.len() as u64;
         self.pages.clear();
         Ok(())
     }
 
     /// Filter, extents and footer; then the file gets its name. `resident`: keep the filter in memory.
-    pub fn finish(mut self, extents: Extents, resident: bool) -> Result<Run> {
+    pub fn finish(mut self, files: &Files, extents: Extents, resident: bool) -> Result<Run> {
         if self.page.len() > PAGE_HEAD {
-            self.end_page()?;
+            self.end_page(files)?;
         }
         self.starts.resize(self.shape.groups() + 1, self.rows);
-        let prefix = self.prefix()?;
+        let prefix = self.prefix(files)?;
         let prefix_at = self.written + self.pages.len() as u64;
         let encoded = encode_prefix(&prefix);
         let positions = extents.encode();
@@ -252,24 +243,27 @@ impl<'a> Writer<'a> {
         footer.extend_from_slice(&sum.to_le_bytes());
         for part in [&encoded, &positions, &footer] {
             self.pages.extend_from_slice(part);
-            self.write_out()?;
+            self.write_out(files)?;
         }
-        self.files.sync(&self.file, &self.tmp)?;
+        files.sync(&self.file, &self.tmp)?;
         let name = file_name(self.record.number);
-        self.files.rename(&self.tmp, &name)?;
+        files.rename(&self.tmp, &name)?;
         let record = RunRecord { rows: self.rows, len: self.written, footer_checksum: sum, ..self.record };
         let page = Mutex::new((u64::MAX, Vec::new()));
         let resident = resident.then_some(prefix);
         Ok(Run { record, file: self.file, name, shape: self.shape, prefix_at, resident, extents, page })
     }
 
-    fn prefix(&mut self) -> Result<Prefix<'static>> {
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn prefix(&mut self, files: &Files) -> Result<Prefix<'static>> {
         let base: Vec<u64> = self.starts.iter().step_by(64).copied().collect();
         let rel = |(group, &start): (usize, &u64)| u16::try_from(start - base[group / 64]);
         let rel = self.starts.iter().enumerate().map(rel).collect::<std::result::Result<Vec<u16>, _>>();
-        let crowded = || {
-            LedgerError::damaged(&self.files.path(&self.tmp), "too many identities share a prefix; they are no hashes")
-        };
+        let crowded =
+            || LedgerError::damaged(&files.path(&self.tmp), "too many identities share a prefix; they are no hashes");
         let base = base.into_iter().map(u32::try_from).collect::<std::result::Result<Vec<u32>, _>>();
         Ok(Prefix {
             base: Cow::Owned(base.map_err(|_| crowded())?),

@@ -185,7 +185,7 @@ impl GroupView {
             },
             cause: clean(&words::cause(group)),
             extent: words::extent(group),
-            meaning: words::meaning(group.kind),
+            meaning: words::meaning(group),
             when,
             rows: Listing::of(&group.findings, rows, |finding| Row::of(finding)),
         }

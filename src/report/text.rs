@@ -107,7 +107,7 @@ fn title(group: &Group<'_>) -> String {
 
 fn group_detail(group: &Group<'_>, context: &Context, page: &mut Page<'_>) -> io::Result<()> {
     page.text(2, grade_style(group.grade), &title(group))?;
-    page.text(4, Style::Plain, &format!("{}: {}", words::extent(group), words::meaning(group.kind)))?;
+    page.text(4, Style::Plain, &format!("{}: {}", words::extent(group), words::meaning(group)))?;
     if let (Some(first), Some(last)) = (group.first, group.last) {
         page.text(4, Style::Plain, &when(first, last, context.now_ms))?;
     }

@@ -3,12 +3,15 @@
 use super::format::{place, plural, runs, span, thousands, utc};
 use super::group::{self, Group};
 use crate::audit::coverage::{Hole, Holes};
-use crate::audit::finding::{Finding, Grade, Kind, Span};
+use crate::audit::finding::{Finding, Grade, Kind, Span, State};
 use crate::audit::verdict::{Figures, Report, Unread, Verdict};
 
 /// What a kind means, for a reader who meets it for the first time.
-pub fn meaning(kind: Kind) -> &'static str {
-    match kind {
+pub fn meaning(group: &Group<'_>) -> &'static str {
+    match group.kind {
+        Kind::SequenceGap | Kind::HeadLoss | Kind::TailLoss if group.state == State::Resolved => {
+            "numbers missing beyond the waiting time arrived after all"
+        }
         Kind::SequenceGap => "numbers between two seen ones of a session never arrived",
         Kind::HeadLoss => "a session does not begin at its declared start",
         Kind::TailLoss => "a session ends before its declared end",
