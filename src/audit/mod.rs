@@ -9,3 +9,6 @@ pub mod producers;
 pub mod sessions;
 pub mod times;
 pub mod verdict;
+
+#[cfg(test)]
+mod tests;

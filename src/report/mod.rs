@@ -1,4 +1,4 @@
-//! Renderers of a finished audit: terminal text, JSON lines, one HTML file, JUnit XML. Siblings behind [`write`].
+//! Renderers of a finished audit: terminal text, JSON lines, one HTML file, JUnit XML. Siblings behind [`write()`].
 //!
 //! A renderer knows the report and its [`Context`] and nothing else: no clock, no file but the writer it is given, and
 //! nothing about how the audit ran. So the same report always gives the same bytes.

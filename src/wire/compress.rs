@@ -20,7 +20,7 @@ impl Scratch {
     /// What a batch may decompress to before it counts as a bomb.
     pub const DEFAULT_LIMIT: usize = 256 << 20;
     /// Name of the setting that raises the limit, for the error message.
-    pub const LIMIT_SETTING: &'static str = "--max-batch-bytes";
+    pub const LIMIT_SETTING: &'static str = "-X sordini.max.batch.bytes";
 
     pub fn new(limit: usize) -> Self {
         Self { out: Output { bytes: Vec::new(), filled: 0, limit }, snappy: snap::raw::Decoder::new(), zstd: None }

@@ -7,6 +7,7 @@ use rustls::ClientConfig;
 
 use super::tls::{self, Pem, TlsConfig};
 use crate::source::{Properties, SourceError};
+use crate::wire::Scratch;
 
 #[derive(Debug)]
 pub struct Config {
@@ -20,6 +21,8 @@ pub struct Config {
     pub retry_for: Duration,
     /// Largest answer; 4–16 MB are read fastest.
     pub fetch_max_bytes: i32,
+    /// What a compressed batch may grow to before it counts as a bomb.
+    pub max_batch_bytes: usize,
     pub fetch_wait: Duration,
 }
 
@@ -85,6 +88,7 @@ const KNOWN: &[&str] = &[
     "socket.timeout.ms",
     "socket.connection.setup.timeout.ms",
     "fetch.max.bytes",
+    "sordini.max.batch.bytes",
     "fetch.wait.max.ms",
     "sordini.retry.ms",
 ];
@@ -185,6 +189,7 @@ impl Config {
             connect_timeout: millis(&get, "socket.connection.setup.timeout.ms", 10_000)?,
             request_timeout: millis(&get, "socket.timeout.ms", 30_000)?,
             retry_for: millis(&get, "sordini.retry.ms", 60_000)?,
+            max_batch_bytes: number(&get, "sordini.max.batch.bytes", Scratch::DEFAULT_LIMIT as u64)? as usize,
             fetch_max_bytes: number(&get, "fetch.max.bytes", 16 << 20)?.clamp(1 << 16, 64 << 20) as i32,
             fetch_wait: millis(&get, "fetch.wait.max.ms", 500)?,
         })

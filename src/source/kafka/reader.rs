@@ -64,7 +64,7 @@ pub struct FetchReader {
 impl FetchReader {
     pub fn new(config: Arc<Config>, cluster: SharedCluster, lanes: Vec<Lane>, manner: Manner) -> Self {
         let places = Places::new(lanes.iter().map(|lane| &lane.at.info));
-        let (links, scratch) = (HashMap::new(), Scratch::default());
+        let (links, scratch) = (HashMap::new(), Scratch::new(config.max_batch_bytes));
         Self { config, cluster, manner, lanes, places, links, answers: 0, scratch }
     }
 
