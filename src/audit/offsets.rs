@@ -78,11 +78,7 @@ impl Offsets {
         if span.is_empty() {
             return;
         }
-        let hole = match cleanup {
-            _ if !has_headers => Hole::Unknown,
-            Cleanup::Compact => Hole::Compacted,
-            Cleanup::Delete | Cleanup::Unknown => Hole::Unexplained,
-        };
+        let hole = missing(has_headers, cleanup);
         self.hole(until, hole);
         if hole == Hole::Unexplained {
             out.push(offset_gap(span, "no batch holds them", cleanup, place));
@@ -92,11 +88,7 @@ impl Offsets {
     /// Offsets `[position, until)` lie inside a batch that no longer holds their records.
     pub fn missing_inside(&mut self, until: i64, has_headers: bool, cleanup: Cleanup) -> Option<Span> {
         let span = Span::new(self.position, until);
-        let hole = match cleanup {
-            _ if !has_headers => Hole::Unknown,
-            Cleanup::Compact => Hole::Compacted,
-            Cleanup::Delete | Cleanup::Unknown => Hole::Unexplained,
-        };
+        let hole = missing(has_headers, cleanup);
         self.hole(until, hole);
         (hole == Hole::Unexplained).then_some(span)
     }
@@ -186,6 +178,15 @@ impl Offsets {
             isolation,
             holes,
         }
+    }
+}
+
+/// What offsets without a record are, as far as the source and the topic's configuration tell.
+fn missing(has_headers: bool, cleanup: Cleanup) -> Hole {
+    match cleanup {
+        _ if !has_headers => Hole::Unknown,
+        Cleanup::Compact => Hole::Compacted,
+        Cleanup::Delete | Cleanup::Unknown => Hole::Unexplained,
     }
 }
 

@@ -12,15 +12,15 @@ mod error;
 mod extents;
 mod files;
 mod journal;
+mod key;
 mod manifest;
+mod merge;
 mod run;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -34,9 +34,6 @@ use journal::Journal;
 use manifest::{CommitRecord, Ids, Manifest, RunRecord};
 use run::{Bucket, Damage, Row, Run, Writer};
 
-const KEY: &str = "key";
-/// Runs of one size class that are merged into one.
-const FAN_IN: usize = 8;
 /// Bytes of memory a buffered row costs, with the room its bucket keeps.
 const ROW_BYTES: usize = 40;
 const SMALLEST_BUFFER: usize = 64 * 1024;
@@ -137,15 +134,15 @@ impl Ledger {
         let manifest = Manifest::open(&files)?;
         let known = manifest.ids(&files)?;
         let secret = match known {
-            Some(_) => read_secret(&files)?,
-            None => make_secret(&files)?,
+            Some(_) => key::read(&files)?,
+            None => key::make(&files)?,
         };
         let secret_id = xxh3_64(&secret[..]);
         let ids = match known {
             Some(ids) if ids.secret == secret_id => ids,
             Some(_) => {
                 return Err(LedgerError::Key {
-                    path: files.path(KEY),
+                    path: files.path(key::NAME),
                     why: "it is not the key this ledger was made with",
                 });
             }
@@ -359,58 +356,6 @@ impl Ledger {
         records.filter(|record| newest.get(&record.generation).is_some_and(|&second| past(second))).collect()
     }
 
-    /// Merges runs of one generation and size class while there are enough of them, each time as a commit of its own.
-    fn merge(&mut self) -> Result<()> {
-        while let Some(numbers) = self.due() {
-            let (inputs, others): (Vec<Run>, Vec<Run>) =
-                std::mem::take(&mut self.runs).into_iter().partition(|run| numbers.contains(&run.record.number));
-            self.runs = others;
-            let (generation, rows) = (inputs[0].record.generation, inputs.iter().map(|run| run.record.rows).sum());
-            let mut extents = Extents::default();
-            let shifts: Vec<u64> = inputs.iter().map(|run| extents.append(&run.extents)).collect();
-            let number = self.last.next_run;
-            let mut writer = Writer::create(&self.files, self.ids, number, generation, rows, &extents)?;
-            let mut lost = Vec::new();
-            for bucket in 0..=255u8 {
-                let mut all = Vec::new();
-                for (run, &shift) in inputs.iter().zip(&shifts) {
-                    if let Err(damage) = run.bucket(bucket).and_then(|part| part.rows(bucket, &mut all, shift)) {
-                        lost.push(damage.0);
-                    }
-                }
-                // A fresh sighting past the horizon replaces the older one: codes rise from run to run.
-                all.sort_unstable_by_key(|row| (row.identity, std::cmp::Reverse(row.code)));
-                all.dedup_by_key(|row| row.identity);
-                for row in &all {
-                    writer.push(&self.files, row)?;
-                }
-            }
-            lost.into_iter().for_each(|what| note(&mut self.damage, what));
-            let resident = self.has_room(rows);
-            let merged = writer.finish(&self.files, extents, resident)?;
-            self.files.sync_dir()?;
-            let next = CommitRecord { next_run: number + 1, ..self.last };
-            let removed: Vec<RunRecord> = inputs.iter().map(|run| run.record).collect();
-            self.manifest.commit(&self.files, &next, &[merged.record], &removed)?;
-            self.last = next;
-            drop(inputs);
-            removed.iter().for_each(|record| self.files.discard(&run::file_name(record.number)));
-            // Where its youngest input stood, so that the order of runs stays the order of time.
-            let at = self.runs.iter().position(|run| removed.iter().all(|gone| gone.number < run.record.number));
-            self.runs.insert(at.unwrap_or(self.runs.len()), merged);
-        }
-        Ok(())
-    }
-
-    fn due(&self) -> Option<Vec<u64>> {
-        let mut classes: BTreeMap<(u32, u32), Vec<u64>> = BTreeMap::new();
-        for run in &self.runs {
-            let class = run.record.rows.max(1).ilog2() / FAN_IN.ilog2();
-            classes.entry((run.record.generation, class)).or_default().push(run.record.number);
-        }
-        classes.into_values().find(|numbers| numbers.len() >= FAN_IN)
-    }
-
     fn alive(&self) -> Result<()> {
         if self.poisoned { Err(LedgerError::Poisoned { path: self.files.dir().to_owned() }) } else { Ok(()) }
     }
@@ -495,32 +440,4 @@ fn read_state(files: &Files, last: &CommitRecord) -> Result<Option<Vec<u8>>> {
         return Err(LedgerError::damaged(&path, "the state fails its checksum"));
     }
     Ok(Some(bytes))
-}
-
-fn make_secret(files: &Files) -> Result<Box<[u8; 192]>> {
-    let path = files.path(KEY);
-    if path.exists() {
-        return read_secret(files);
-    }
-    let mut secret = Box::new([0; 192]);
-    rand::fill(&mut secret[..]);
-    let tmp = files.path(&format!("{KEY}{TMP}"));
-    let failed = |source| LedgerError::io(&path, source);
-    let options = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&tmp);
-    let file = options.map_err(failed)?;
-    file.write_all_at(&secret[..], 0).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&tmp, &path).map_err(failed)?;
-    files.sync_dir()?;
-    Ok(secret)
-}
-
-fn read_secret(files: &Files) -> Result<Box<[u8; 192]>> {
-    let path = files.path(KEY);
-    let mut secret = Box::new([0; 192]);
-    let mut file = std::fs::File::open(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => LedgerError::Key { path: path.clone(), why: "the key file is missing" },
-        _ => LedgerError::io(&path, error),
-    })?;
-    file.read_exact(&mut secret[..]).map_err(|_| LedgerError::Key { path, why: "the key file is cut short" })?;
-    Ok(secret)
 }

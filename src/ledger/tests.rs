@@ -207,9 +207,9 @@ fn a_second_process_is_refused() {
 fn a_foreign_or_missing_key_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(Ledger::open(dir.path(), OPTIONS).unwrap());
-    std::fs::write(dir.path().join(KEY), [7; 192]).unwrap();
+    std::fs::write(dir.path().join(key::NAME), [7; 192]).unwrap();
     assert!(matches!(Ledger::open(dir.path(), OPTIONS).err(), Some(LedgerError::Key { .. })));
-    std::fs::remove_file(dir.path().join(KEY)).unwrap();
+    std::fs::remove_file(dir.path().join(key::NAME)).unwrap();
     assert!(matches!(Ledger::open(dir.path(), OPTIONS).err(), Some(LedgerError::Key { .. })));
 }
 
@@ -240,7 +240,7 @@ fn many_small_runs_become_few() {
         ledger.settle(&mut |repeat| panic!("{repeat:?}")).unwrap();
         ledger.commit(b"", &[], 0).unwrap();
     }
-    assert!(ledger.stats().runs < 3 * FAN_IN, "{:?}", ledger.stats());
+    assert!(ledger.stats().runs < 3 * merge::FAN_IN, "{:?}", ledger.stats());
     for id in 0..1000 {
         let seen = ledger.find(identity(id)).unwrap().unwrap();
         assert_eq!((seen.offset, seen.producer.id), (id as i64 / 10 * 100 + id as i64 % 10 * 3, id as i64 % 2));
