@@ -197,3 +197,52 @@ fn a_damaged_ledger_is_refused_or_told_and_never_ignored() {
     let duplicates = audited.findings.iter().filter(|f| f["kind"] == "duplicate").count();
     assert!((700..1000).contains(&duplicates), "{duplicates} of 1000 are still recognised");
 }
+
+#[test]
+fn a_full_disk_under_the_ledger_stops_cleanly_and_goes_on_when_there_is_room() {
+    let (kafka, dir) = (shared(), tempfile::tempdir().unwrap());
+    let bootstrap = kafka.bootstrap();
+    let truth = path(dir.path(), "truth.json");
+    let to = ["-b", &bootstrap, "-t", "full-disk"];
+    let output = run(&[&["generate", "--records", "60000", "--truth", &truth], &to[..], &FAULTS].concat());
+    assert!(output.status.success());
+    // A file system of its own, too small for what is seen.
+    let small = dir.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let mounted = Mount::tmpfs(&small, "1536k");
+    let ledger = small.join("ledger").display().to_string();
+    let on = [&to[..], &RULES, &["--ledger", &ledger]].concat();
+    refused(&on, "the disk is full");
+    mounted.resize("64m");
+    let audited = audit(&on);
+    let findings = path(dir.path(), "findings.jsonl");
+    std::fs::write(&findings, &audited.text).unwrap();
+    let score = run(&["score", "--truth", &truth, &findings]);
+    assert!(score.status.success(), "{}", String::from_utf8_lossy(&score.stdout));
+}
+
+/// A mounted tmpfs, unmounted when dropped. Needs root, as the installing of servers does.
+struct Mount<'a>(&'a Path);
+
+impl<'a> Mount<'a> {
+    fn tmpfs(at: &'a Path, size: &str) -> Self {
+        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], at);
+        Self(at)
+    }
+
+    fn resize(&self, size: &str) {
+        mount(&["-o", &format!("remount,size={size}")], self.0);
+    }
+}
+
+fn mount(args: &[&str], at: &Path) {
+    let status = std::process::Command::new("mount").args(args).arg(at).status().unwrap();
+    assert!(status.success(), "mount {args:?}");
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        // A busy mount is let go of once nothing uses it.
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
