@@ -264,3 +264,58 @@ fn without_the_configuration_a_hole_is_only_possibly_a_loss() {
     hand(&mut audit, &header(5, 1, 1), false, &[(0, 1000)], &mut out);
     assert_eq!((out[0].kind, out[0].grade), (Kind::OffsetGap, Grade::Possible));
 }
+
+struct OneTopic;
+
+impl super::duplicates::Names for OneTopic {
+    fn name(&self, partition: u32) -> (&str, i32) {
+        ("t", partition as i32)
+    }
+}
+
+proptest! {
+    /// Whichever arrival the ledger keeps, and in whatever order the others are told: the findings are those of the
+    /// set of arrivals.
+    #[test]
+    fn duplicates_and_conflicts_depend_on_the_arrivals_alone(
+        arrivals in prop::collection::vec((0u32..3, 0u64..3), 2..12),
+        kept in any::<prop::sample::Index>(),
+        order in any::<u64>(),
+    ) {
+        use crate::ledger::{Producer, Repeat, Seen};
+        let seen: Vec<Seen> = arrivals.iter().enumerate().map(|(i, &(partition, checksum))| Seen {
+            partition,
+            offset: i as i64,
+            second: 100 + i as u32,
+            checksum,
+            producer: Producer { id: 1, epoch: 0 },
+        }).collect();
+        let first = *kept.get(&seen);
+        let mut others: Vec<Seen> = seen.iter().filter(|s| s.offset != first.offset).copied().collect();
+        others.sort_by_key(|s| (s.offset as u64).wrapping_mul(order | 1));
+        let mut duplicates = super::duplicates::Duplicates::default();
+        for again in others.iter().chain(others.first()) {
+            // The last one is told twice, as after a restart.
+            duplicates.add(&Repeat { identity: 7, first, again: *again }, None);
+        }
+        let mut found = Vec::new();
+        duplicates.findings(super::finding::Rung::Id, &OneTopic, &mut found);
+
+        let mut contents: BTreeMap<u64, u64> = BTreeMap::new();
+        arrivals.iter().for_each(|&(_, checksum)| *contents.entry(checksum).or_default() += 1);
+        let repeated: u64 = contents.values().map(|count| count - 1).sum();
+        prop_assert_eq!(duplicates.counts(), (repeated, contents.len() as u64 - 1));
+        let of = |kind: Kind| found.iter().filter(|f| f.kind == kind).collect::<Vec<_>>();
+        prop_assert_eq!(of(Kind::Duplicate).len(), contents.values().filter(|&&count| count > 1).count());
+        prop_assert_eq!(of(Kind::Duplicate).iter().map(|f| f.count).sum::<u64>(), repeated);
+        prop_assert_eq!(of(Kind::Conflict).len(), usize::from(contents.len() > 1));
+        for finding in of(Kind::Duplicate) {
+            prop_assert!(finding.sightings.is_sorted_by_key(|s| s.offset));
+            prop_assert_eq!(finding.sightings.len() as u64, finding.count + 1);
+        }
+        if let [conflict] = of(Kind::Conflict)[..] {
+            let original = conflict.evidence["original_checksum"].as_str();
+            prop_assert_eq!(original, Some(&*format!("{:016x}", seen[0].checksum)));
+        }
+    }
+}

@@ -10,6 +10,9 @@ pub mod json;
 pub mod observations;
 pub mod spec;
 
+#[cfg(test)]
+mod tests;
+
 pub use extract::{Encoding, Identifier, Rules};
 pub use hash::IdentityHasher;
 pub use observations::{Arrival, Observations};
