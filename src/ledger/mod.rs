@@ -7,6 +7,25 @@
 //!
 //! The ledger must not know what a topic, a check or a finding is: it keeps numbers, identities and bytes.
 
+mod buffer;
+mod error;
+mod files;
+mod journal;
+mod key;
+mod manifest;
+mod merge;
+mod rows;
+mod run;
+mod settle;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use error::LedgerError;
+pub use run::{Damage, Part};
+pub use settle::Settled;
+pub use store::{Ledger, Options, Stats};
+
 /// One stretch of one partition in columns, ascending by offset: what the engine hands over.
 #[derive(Clone, Debug, Default)]
 pub struct Sightings {

@@ -1,0 +1,175 @@
+//! The ledger's directory: every change of a file goes through here, so that errors name the path, temporary ledgers
+//! skip fsync in one place, and a test can make any single step fail. Knows nothing of what the files hold.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::error::{LedgerError, Result};
+
+pub(super) const TMP: &str = ".tmp";
+
+pub(super) struct Files {
+    dir: PathBuf,
+    /// Whether a commit must survive a power loss.
+    durable: bool,
+    faults: Faults,
+}
+
+impl Files {
+    /// Creates the directory when it is absent.
+    pub fn new(dir: &Path, durable: bool, faults: Faults) -> Result<Self> {
+        let failed = |source| LedgerError::io(dir, source);
+        if !dir.exists() {
+            fs::create_dir_all(dir).map_err(failed)?;
+            if let Some(parent) = dir.parent().filter(|parent| durable && !parent.as_os_str().is_empty()) {
+                File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+            }
+        }
+        Ok(Self { dir: dir.to_owned(), durable, faults })
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// A new file for reading and writing, for the owner's eyes only; replaces a left-over of the same name.
+    pub fn create(&self, name: &str) -> Result<File> {
+        self.run(name, |path| {
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
+        })
+    }
+
+    /// Opens a file for reading and writing and creates it when it is absent.
+    pub fn open_or_create(&self, name: &str) -> Result<File> {
+        self.run(name, |path| {
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+        })
+    }
+
+    pub fn write_at(&self, file: &File, name: &str, bytes: &[u8], at: u64) -> Result<()> {
+        if let Err(source) = self.faults.step() {
+            // A write that fails may have reached the disk in part.
+            let torn = file.write_all_at(&bytes[..bytes.len() / 2], at).and(Err(source));
+            return torn.map_err(|source| LedgerError::io(&self.path(name), source));
+        }
+        file.write_all_at(bytes, at).map_err(|source| LedgerError::io(&self.path(name), source))
+    }
+
+    pub fn sync(&self, file: &File, name: &str) -> Result<()> {
+        self.run(name, |_| if self.durable { file.sync_data() } else { Ok(()) })
+    }
+
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.run(from, |path| fs::rename(path, self.dir.join(to)))
+    }
+
+    /// Makes new names and renames durable.
+    pub fn sync_dir(&self) -> Result<()> {
+        self.sync_path("")
+    }
+
+    pub fn sync_path(&self, name: &str) -> Result<()> {
+        self.run(name, |path| if self.durable { File::open(path)?.sync_all() } else { Ok(()) })
+    }
+
+    /// Writes a whole file under its final name, which it has only once it is complete.
+    pub fn write_whole(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let tmp = format!("{name}{TMP}");
+        let file = self.create(&tmp)?;
+        self.write_at(&file, &tmp, bytes, 0)?;
+        self.sync(&file, &tmp)?;
+        self.rename(&tmp, name)
+    }
+
+    pub fn truncate(&self, file: &File, name: &str, len: u64) -> Result<()> {
+        self.run(name, |_| file.set_len(len))
+    }
+
+    /// Removes a file no commit names any more. When that fails the next open tries again, so it is only logged.
+    pub fn discard(&self, name: &str) {
+        if let Err(error) = self.run(name, |path| fs::remove_file(path)) {
+            tracing::warn!(%error, "a file the ledger no longer needs could not be removed; the next start tries again");
+        }
+    }
+
+    /// Names of the plain files in the directory.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let failed = |source| LedgerError::io(&self.dir, source);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().map_err(failed)?.is_file() {
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        Ok(names)
+    }
+
+    /// One step that a test can make fail.
+    pub fn step(&self, name: &str) -> Result<()> {
+        self.run(name, |_| Ok(()))
+    }
+
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    fn run<T>(&self, name: &str, act: impl FnOnce(&Path) -> io::Result<T>) -> Result<T> {
+        let path = self.path(name);
+        self.faults.step().and_then(|()| act(&path)).map_err(|source| LedgerError::io(&path, source))
+    }
+}
+
+/// Nothing fails on purpose outside of tests.
+#[cfg(not(test))]
+#[derive(Clone, Copy, Default)]
+pub(super) struct Faults;
+
+#[cfg(not(test))]
+impl Faults {
+    fn step(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Lets a given number of steps pass and fails every later one, as a disk does that is full for good.
+#[cfg(test)]
+#[derive(Clone)]
+pub(super) struct Faults(std::sync::Arc<std::sync::atomic::AtomicI64>);
+
+#[cfg(test)]
+impl Default for Faults {
+    fn default() -> Self {
+        Self::after(i64::MAX)
+    }
+}
+
+#[cfg(test)]
+impl Faults {
+    pub fn after(steps: i64) -> Self {
+        Self(std::sync::Arc::new(steps.into()))
+    }
+
+    /// Fails every step once `steps` more have passed.
+    pub fn arm(&self, steps: i64) {
+        self.0.store(steps, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Whether a step has failed.
+    pub fn hit(&self) -> bool {
+        self.0.load(std::sync::atomic::Ordering::Relaxed) < 0
+    }
+
+    fn step(&self) -> io::Result<()> {
+        match self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) {
+            left if left <= 0 => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            _ => Ok(()),
+        }
+    }
+}
