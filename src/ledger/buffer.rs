@@ -110,6 +110,14 @@ impl Buffer {
         (self.span, self.rows) = (0, 0);
         (self.min_second, self.max_second) = (u32::MAX, 0);
     }
+
+    /// Gives all memory back while something else needs it; only an empty buffer has any to give.
+    pub fn release(&mut self) {
+        if self.rows == 0 {
+            self.buckets.iter_mut().for_each(|bucket| *bucket = Vec::new());
+            self.extents = Vec::new();
+        }
+    }
 }
 
 /// Where and when a row was seen. `extents` cover every code the buffer gave out.

@@ -6,7 +6,7 @@ use super::{Producer, Seen};
 /// Buckets an identity can fall into: its top 8 bits.
 pub(super) const BUCKETS: usize = 256;
 /// Low bits of a sort key that hold the row's index.
-const INDEX_BITS: u32 = 20;
+const INDEX_BITS: u32 = 18;
 
 /// One sighting. `code` is its position: see [`Extent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl SortScratch {
         self.rows.clear();
         self.rows.extend(self.keys.iter().map(|key| rows[(key & INDEX) as usize]));
         rows.copy_from_slice(&self.rows);
-        // What the keys' 44 bits leave undecided.
+        // What the keys' 46 bits leave undecided.
         let mut start = 0;
         for at in 1..=rows.len() {
             if at == rows.len() || (self.keys[at] ^ self.keys[start]) & !INDEX != 0 {

@@ -205,6 +205,8 @@ impl Ledger {
 
     /// One atomic step: after a crash either all of it is there or nothing. `now_second` is the stream time, by which
     /// generations past the horizon are dropped. Afterwards merges runs when that is due, as a step of its own.
+    ///
+    /// What was inserted and not settled is no part of it: settle first, or let the positions in `state` stay before it.
     pub fn commit(&mut self, state: &[u8], entries: &[(u128, Vec<u8>)], now_second: u32) -> Result<()> {
         self.check_usable()?;
         let frames = Journal::encode(entries)?;
@@ -372,6 +374,7 @@ impl Ledger {
         let Some(inputs) = merge::due(&self.runs, self.tuning.fan_in, self.tuning.max_run_rows) else {
             return Ok(());
         };
+        self.buffer.release();
         let number = self.next_run;
         let name = tmp_name(number);
         let runs: Vec<&Run> = inputs.iter().map(|&at| &self.runs[at]).collect();

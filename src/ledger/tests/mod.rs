@@ -71,6 +71,18 @@ fn a_second_opening_is_refused_while_the_first_lives() {
 }
 
 #[test]
+fn a_ledger_may_be_moved_to_another_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = open(dir.path(), &small(60));
+    let stats = std::thread::spawn(move || {
+        ledger.insert(&stretch(0, 0..10)).unwrap();
+        settle(&mut ledger);
+        ledger.stats()
+    });
+    assert_eq!(stats.join().unwrap().rows, 10);
+}
+
+#[test]
 fn a_new_ledger_is_empty_and_keeps_its_secret() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("deep/ledger");
@@ -145,7 +157,7 @@ fn second_and_producer_are_the_same_from_buffer_and_run_whatever_the_timestamp()
 fn a_hot_identity_is_kept_once_and_every_other_arrival_is_a_repeat() {
     let dir = tempfile::tempdir().unwrap();
     let mut ledger = open(dir.path(), &small(u64::MAX));
-    let rows = (1 << 20) + 10;
+    let rows = (1 << 18) + 10;
     let mut hot = stretch(0, std::iter::repeat_n(8, rows));
     hot.timestamps.fill(0);
     ledger.insert(&hot).unwrap();
