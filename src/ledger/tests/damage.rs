@@ -148,7 +148,10 @@ fn a_damaged_journal_or_state_is_refused() {
         assert!(matches!(Ledger::open_tuned(dir.path(), tuning.clone()), Err(LedgerError::Damaged { .. })));
         std::fs::write(&path, [&bytes[..], b"left behind"].concat()).unwrap();
         match name {
-            "journal" => assert_eq!(open(dir.path(), &tuning).entries().unwrap().count(), 2),
+            "journal" => {
+                assert_eq!(open(dir.path(), &tuning).entries().unwrap().count(), 2);
+                assert_eq!(std::fs::read(&path).unwrap(), bytes, "what was not committed is cut");
+            }
             _ => assert!(Ledger::open_tuned(dir.path(), tuning.clone()).is_err()),
         }
         std::fs::write(&path, &bytes).unwrap();

@@ -216,3 +216,34 @@ fn a_generation_is_dropped_whole_once_its_newest_second_is_past_the_horizon() {
     };
     assert_eq!(runs().count(), ledger.stats().runs);
 }
+
+#[test]
+fn an_arrival_exactly_one_horizon_later_or_earlier_is_a_repeat_and_one_second_more_is_not() {
+    for (first, again, is_repeat) in [(100, 160, true), (100, 161, false), (100, 40, true), (100, 39, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = open(dir.path(), &small(60));
+        ledger.insert(&super::stretch(first, [9])).unwrap();
+        super::settle(&mut ledger);
+        ledger.commit(b"", &[], 0).unwrap();
+        ledger.insert(&super::stretch(again, [9])).unwrap();
+        assert_eq!(super::settle(&mut ledger).len(), usize::from(is_repeat), "{first} and {again}");
+    }
+}
+
+#[test]
+fn identities_that_differ_in_a_single_bit_are_different() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = open(dir.path(), &small(u64::MAX));
+    let base = identity(1000);
+    for bits in [0..64, 64..128] {
+        let mut sightings = super::stretch(bits.start as i64, bits.clone());
+        sightings.identities = bits.map(|bit| base ^ 1 << bit).collect();
+        ledger.insert(&sightings).unwrap();
+        assert_eq!(super::settle(&mut ledger), []);
+        ledger.commit(b"", &[], 0).unwrap();
+    }
+    assert_eq!(ledger.find(base).unwrap(), None);
+    for bit in 0..128 {
+        assert_eq!(ledger.find(base ^ 1 << bit).unwrap().map(|seen| seen.offset), Some(bit));
+    }
+}
