@@ -11,13 +11,14 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 /// Records of one fetched answer.
 const STRETCH: u64 = 4000;
 
-/// Rows `from..from + STRETCH` of partition `from / STRETCH % 16`, 1000 records a second and partition.
+/// Rows `from..from + STRETCH` of partition `from / STRETCH % 16`, 1000 records a second and partition; their offsets
+/// moved by `shift`, as when a producer sends everything again.
 fn stretch(from: u64, shift: i64) -> Sightings {
     let rows = from..from + STRETCH;
-    let offset = |row: u64| (row / (16 * STRETCH) * STRETCH + row % STRETCH) as i64 + shift;
+    let offset = |row: u64| (row / (16 * STRETCH) * STRETCH + row % STRETCH) as i64;
     Sightings {
         partition: (from / STRETCH % 16) as u32,
-        offsets: rows.clone().map(offset).collect(),
+        offsets: rows.clone().map(|row| offset(row) + shift).collect(),
         timestamps: rows.clone().map(|row| 1_700_000_000_000 + offset(row)).collect(),
         identities: rows.clone().map(|row| xxh3_128_with_seed(&row.to_le_bytes(), 7)).collect(),
         checksums: rows.collect(),
