@@ -1,5 +1,7 @@
 //! The ledger as the engine uses it: open, insert, settle, commit, find. Ties buffer, runs, journal and manifest
-//! together and owns the order of steps in which a commit becomes durable.
+//! together; [`commit`] owns the order of steps in which a commit becomes durable.
+
+mod commit;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -14,8 +16,7 @@ use super::error::{LedgerError, Result};
 use super::files::{Faults, Files, TMP};
 use super::journal::Journal;
 use super::key::{self, SECRET};
-use super::manifest::{CommitRecord, Ids, Manifest, RunRecord};
-use super::merge::{self, Merged};
+use super::manifest::{CommitRecord, Ids, Manifest};
 use super::rows::{BUCKETS, Row, SortScratch, bucket_of};
 use super::run::{self, Damage, Probe, Run, RunHead, RunWriter};
 use super::settle::{Scratch, Settled, Settler, is_in_reach};
@@ -40,7 +41,7 @@ pub struct Options {
 
 /// What follows from the options, apart from them so that tests can make everything small.
 #[derive(Clone)]
-pub(super) struct Tuning {
+pub(in crate::ledger) struct Tuning {
     pub buffer_bytes: usize,
     pub resident_bytes: usize,
     /// No merge writes a longer run, so that one bucket of it can be sorted in memory.
@@ -107,7 +108,7 @@ impl Ledger {
         Self::open_tuned(dir, options.into())
     }
 
-    pub(super) fn open_tuned(dir: &Path, tuning: Tuning) -> Result<Self> {
+    pub(in crate::ledger) fn open_tuned(dir: &Path, tuning: Tuning) -> Result<Self> {
         let files = Files::new(dir, tuning.durable, tuning.faults.clone())?;
         let lock = lock(&files)?;
         let manifest = Manifest::open(&files)?;
@@ -311,91 +312,6 @@ impl Ledger {
     /// A generation spans an eighth of the horizon: so much longer than asked a sighting may be kept.
     fn generation_of(&self, second: u32) -> u32 {
         (u64::from(second) / (self.tuning.horizon / 8).max(1)) as u32
-    }
-
-    fn commit_pending(&mut self, state: &[u8], frames: &[u8], now_second: u32) -> Result<()> {
-        let expired = self.expired_generations(now_second);
-        let is_expired = |run: &Run| expired.contains(&run.record.generation);
-        let (stale, added): (Vec<_>, Vec<_>) = self.pending.drain(..).partition(is_expired);
-        let (dropped, kept): (Vec<_>, Vec<_>) = self.runs.drain(..).partition(is_expired);
-        self.runs = kept;
-
-        let record = CommitRecord {
-            state: self.last.state + 1,
-            state_len: state.len() as u64,
-            state_checksum: xxh3_64(state),
-            journal_len: self.journal.append(&self.files, frames)?,
-            next_run: self.next_run,
-        };
-        self.files.write_whole(&state_name(record.state), state)?;
-        let added = self.install(record, added, &dropped)?;
-        self.runs.extend(added);
-        self.journal.accept(record.journal_len);
-        self.state = Some(state.to_owned());
-
-        for run in stale {
-            self.files.discard(&tmp_name(run.record.number));
-        }
-        if record.state > 1 {
-            self.files.discard(&state_name(record.state - 1));
-        }
-        Ok(())
-    }
-
-    /// Gives new runs their names and commits them with `record`; what is removed goes only once the commit holds.
-    fn install(&mut self, record: CommitRecord, mut added: Vec<Run>, removed: &[Run]) -> Result<Vec<Run>> {
-        for run in &mut added {
-            let tmp = tmp_name(run.record.number);
-            self.files.sync_path(&tmp)?;
-            self.files.rename(&tmp, &run.name())?;
-            run.renamed(&self.files);
-        }
-        self.files.sync_dir()?;
-        let records = |runs: &[Run]| runs.iter().map(|run| run.record).collect::<Vec<RunRecord>>();
-        self.manifest.commit(&self.files, &record, &records(&added), &records(removed))?;
-        self.last = record;
-        for run in removed {
-            self.files.discard(&run.name());
-        }
-        Ok(added)
-    }
-
-    fn expired_generations(&self, now_second: u32) -> BTreeSet<u32> {
-        let alive =
-            |run: &&Run| u64::from(run.record.max_second).saturating_add(self.tuning.horizon) >= u64::from(now_second);
-        let generations =
-            |runs: &mut dyn Iterator<Item = &Run>| -> BTreeSet<u32> { runs.map(|run| run.record.generation).collect() };
-        &generations(&mut self.all_runs()) - &generations(&mut self.all_runs().filter(alive))
-    }
-
-    /// At most one merge a commit: with a fan-in of 8 that keeps up, and no commit waits for more than
-    /// [`Tuning::max_run_rows`].
-    fn merge_if_due(&mut self) -> Result<()> {
-        let Some(inputs) = merge::due(&self.runs, self.tuning.fan_in, self.tuning.max_run_rows) else {
-            return Ok(());
-        };
-        self.buffer.release();
-        let number = self.next_run;
-        let name = tmp_name(number);
-        let runs: Vec<&Run> = inputs.iter().map(|&at| &self.runs[at]).collect();
-        let record = match merge::write(&self.files, &name, self.ids, number, &runs, &mut self.sort)? {
-            Merged::Written(record) => record,
-            Merged::Damaged(input, error) => {
-                let run = &mut self.runs[inputs[input]];
-                run.is_damaged = true;
-                run.note(error, &mut self.probe.damage)?;
-                self.files.discard(&name);
-                return Ok(());
-            }
-        };
-        self.next_run += 1;
-        let merged = Run::open(&self.files, &name, record, self.ids)?;
-        let numbers: BTreeSet<u64> = runs.iter().map(|run| run.record.number).collect();
-        let (inputs, kept) = self.runs.drain(..).partition(|run| numbers.contains(&run.record.number));
-        self.runs = kept;
-        let added = self.install(CommitRecord { next_run: self.next_run, ..self.last }, vec![merged], &inputs)?;
-        self.runs.extend(added);
-        Ok(())
     }
 
     /// Orders the runs newest first and gives the memory for prefixes and extents to the newest ones.
