@@ -215,10 +215,7 @@ fn a_full_disk_under_the_ledger_stops_cleanly_and_goes_on_when_there_is_room() {
     refused(&on, "the disk is full");
     mounted.resize("64m");
     let audited = audit(&on);
-    let findings = path(dir.path(), "findings.jsonl");
-    std::fs::write(&findings, &audited.text).unwrap();
-    let score = run(&["score", "--truth", &truth, &findings]);
-    assert!(score.status.success(), "{}", String::from_utf8_lossy(&score.stdout));
+    assert_exact(dir.path(), &truth, &audited);
 }
 
 /// A mounted tmpfs, unmounted when dropped. Needs root, as the installing of servers does.
