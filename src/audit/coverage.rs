@@ -103,6 +103,16 @@ pub enum Isolation {
     ReadUncommitted,
 }
 
+impl Isolation {
+    /// As Kafka's `isolation.level` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isolation::ReadCommitted => "read_committed",
+            Isolation::ReadUncommitted => "read_uncommitted",
+        }
+    }
+}
+
 /// The range read of one partition. Always: `records + Σ holes = until − from`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::coverage::{Coverage, Hole, Strip};
-use super::finding::{Finding, Grade, State};
+use super::finding::{Finding, Grade, Kind, State};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -90,12 +90,23 @@ pub struct Unread {
     pub why: String,
 }
 
+/// Kinds of anomaly that this audit could not have found on a topic, and why. That none was found means something for
+/// all others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotChecked {
+    pub topic: String,
+    pub kinds: Vec<Kind>,
+    pub why: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     pub verdict: Verdict,
     pub exit: u8,
     pub figures: Figures,
     pub unread: Vec<Unread>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub not_checked: Vec<NotChecked>,
     /// What the reader of the verdict must know: checks that could not run, records without identity.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub notes: Vec<String>,

@@ -32,6 +32,8 @@ pub struct Auditor<'a> {
     pub(super) duplicates: Duplicates,
     /// Per topic: number, and the partitions that belong to it.
     topics: FxHashMap<String, Topic>,
+    /// Partitions were only met while reading, as lines of text name them.
+    pub(super) is_text: bool,
     /// All partitions are known, so the slowest of a topic is really the slowest.
     known_beforehand: bool,
     /// Findings since the last commit.
@@ -81,6 +83,7 @@ impl<'a> Auditor<'a> {
             partitions,
             duplicates,
             topics: FxHashMap::default(),
+            is_text: !known_beforehand,
             known_beforehand,
             fresh: Vec::new(),
             values: FxHashMap::default(),

@@ -6,6 +6,7 @@
 //! with the partition's state after them, so whatever the auditor has taken in is a consistent state to commit.
 
 mod auditor;
+mod checked;
 mod partitions;
 mod report;
 mod sink;

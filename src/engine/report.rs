@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::EngineError;
 use super::auditor::{Auditor, decode};
+use super::checked::{Asked, not_checked};
 use super::partitions::States;
 use super::state::Entry;
 use crate::audit::coverage::{Coverage, Hole};
 use crate::audit::finding::{Finding, State as Open};
 use crate::audit::partition::PartitionState;
-use crate::audit::verdict::{Figures, Picture, Report, Summary, Unread, judge};
+use crate::audit::verdict::{Figures, NotChecked, Picture, Report, Summary, Unread, judge};
 
 /// Misfits listed in the summary.
 const SAMPLES_LISTED: usize = 10;
@@ -24,6 +25,7 @@ impl Auditor<'_> {
         let findings = self.findings()?;
         let current: Vec<(u32, PartitionState)> = self.current_partitions();
         let coverage: Vec<Coverage> = current.iter().map(|(index, state)| self.coverage(*index, state)).collect();
+        let not_checked = self.not_checked(&current, &refused);
         let unread = self.unread(&current, &coverage, refused, stopped);
         let verdict = judge(&findings, &coverage, &unread);
         let figures = self.figures(&coverage);
@@ -34,6 +36,7 @@ impl Auditor<'_> {
             samples: current.iter().flat_map(|(_, p)| p.samples.iter().cloned()).take(SAMPLES_LISTED).collect(),
             figures,
             unread,
+            not_checked,
             seconds: took.as_secs_f64(),
             ledger: self.settings.ledger.as_ref().map(|dir| dir.display().to_string()),
         };
@@ -146,6 +149,17 @@ impl Auditor<'_> {
             unread.push(part("", None, None, why.to_owned()));
         }
         unread
+    }
+
+    fn not_checked(
+        &self,
+        current: &[(u32, PartitionState)],
+        refused: &[(String, Option<i32>, String)],
+    ) -> Vec<NotChecked> {
+        let partitions = current.iter().map(|(index, state)| (state, self.partitions.info(*index)));
+        let asked =
+            Asked { rules: &self.settings.rules, sequence_start: self.settings.sequence_start, is_text: self.is_text };
+        not_checked(partitions, refused.iter().map(|(topic, ..)| &**topic), &asked)
     }
 
     fn figures(&self, coverage: &[Coverage]) -> Figures {

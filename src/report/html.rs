@@ -19,6 +19,7 @@ use self::timeline::Timeline;
 use super::format::{ago, bytes, percent, plural, seconds, shorten, thousands, utc, visible};
 use super::group::{self, Group};
 use super::topics::{self, TopicCoverage};
+use super::words::Looked;
 use super::{Context, words};
 use crate::audit::coverage::{Hole, Holes};
 use crate::audit::finding::{Finding, Grade};
@@ -40,12 +41,15 @@ struct View {
     /// `good`, `warn` or `bad`: always beside the word, never instead of it.
     mood: &'static str,
     headline: String,
+    exit: u8,
+    isolation: Option<&'static str>,
     at: String,
     took: String,
     ledger: Option<String>,
     tiles: Vec<Tile>,
     unread: Listing<(String, String)>,
     notes: Listing<String>,
+    not_checked: Listing<String>,
     samples: Listing<String>,
     /// Open and resolved, each below its heading.
     findings: [(&'static str, Listing<GroupView>); 2],
@@ -70,7 +74,7 @@ impl<T> Listing<T> {
 
 struct Tile {
     number: String,
-    word: &'static str,
+    word: String,
     is_bad: bool,
 }
 
@@ -83,6 +87,7 @@ struct GroupView {
     cause: String,
     extent: String,
     meaning: &'static str,
+    doubt: Option<&'static str>,
     when: String,
     rows: Listing<Row>,
 }
@@ -130,12 +135,15 @@ fn view(report: &Report, context: &Context) -> View {
             Verdict::Findings | Verdict::Unverified => "bad",
         },
         headline: words::headline(report),
+        exit: summary.exit,
+        isolation: report.coverage.first().map(|c| c.isolation.name()),
         at: utc(context.now_ms),
         took: seconds(summary.seconds),
         ledger: summary.ledger.as_deref().map(clean),
         tiles: tiles(report),
         unread: Listing::of(&summary.unread, LISTED, |part| (words::unread_place(part), clean(&part.why))),
         notes: Listing::of(&summary.notes, LISTED, |note| clean(note)),
+        not_checked: Listing::of(&words::not_checked(report), LISTED, String::clone),
         samples: Listing::of(&summary.samples, LISTED, |sample| clean(sample)),
         findings: [
             ("Findings", Listing::of(&open, GROUPS, &mut group_view)),
@@ -151,17 +159,25 @@ fn view(report: &Report, context: &Context) -> View {
 
 fn tiles(report: &Report) -> Vec<Tile> {
     let figures = &report.summary.figures;
-    let plain = |number: String, word| Tile { number, word, is_bad: false };
-    let mut tiles = vec![plain(thousands(figures.records), "records"), plain(bytes(figures.bytes), "read")];
+    let plain = |number: String, word: String| Tile { number, word, is_bad: false };
+    let mut tiles =
+        vec![plain(thousands(figures.records), "records".to_owned()), plain(bytes(figures.bytes), "read".to_owned())];
     if figures.sessions > 0 {
-        tiles.push(plain(thousands(figures.sessions), "sessions"));
+        tiles.push(plain(thousands(figures.sessions), "sessions".to_owned()));
     }
     let unread = report.coverage.iter().map(|c| topics::unread(&c.holes)).sum();
     if unread > 0 {
-        tiles.push(Tile { number: thousands(unread), word: "offsets not read", is_bad: true });
+        tiles.push(Tile { number: thousands(unread), word: "offsets not read".to_owned(), is_bad: true });
     }
-    let harm = words::harm(figures).into_iter();
-    tiles.extend(harm.map(|(n, word)| Tile { number: thousands(n), word, is_bad: true }));
+    tiles.extend(words::harm(report).into_iter().map(|harm| match harm.looked {
+        Looked::Nowhere if harm.number == 0 => plain("–".to_owned(), harm.word.to_owned() + ": not checked"),
+        Looked::Except(missed, topics) => Tile {
+            number: thousands(harm.number),
+            word: format!("{}; not checked on {missed} of {topics} topics", harm.word),
+            is_bad: harm.number > 0,
+        },
+        _ => Tile { number: thousands(harm.number), word: harm.word.to_owned(), is_bad: harm.number > 0 },
+    }));
     tiles
 }
 
@@ -177,7 +193,7 @@ impl GroupView {
             kind: group.kind.name(),
             topic: clean(group.topic),
             records: plural(group.records, "record"),
-            grade: group.grade.name(),
+            grade: if group.is_open() { group.grade.name() } else { "resolved" },
             mood: match group.grade {
                 _ if !group.is_open() => "good",
                 Grade::Proven => "bad",
@@ -186,6 +202,7 @@ impl GroupView {
             cause: clean(&words::cause(group)),
             extent: words::extent(group),
             meaning: words::meaning(group),
+            doubt: words::doubt(group.grade),
             when,
             rows: Listing::of(&group.findings, rows, |finding| Row::of(finding)),
         }
@@ -221,7 +238,7 @@ impl TopicView {
             name: clean(topic.topic),
             partitions: topic.partitions.len(),
             offsets: thousands(topic.offsets),
-            read: percent(topic.offsets.saturating_sub(topic.unread()), topic.offsets),
+            read: percent(topic.read(), topic.offsets),
             records: thousands(topic.records),
             holes: words::holes(&explained),
             alarm: alarms.map(alarm).collect::<Vec<_>>().join(", "),

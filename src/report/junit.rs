@@ -1,5 +1,6 @@
 //! JUnit XML for CI servers: one suite for each topic, one case for each kind of anomaly and one for having read all.
-//! Proven is a failure, not read is an error, and what is merely possible is skipped: neither passed nor failed.
+//! Proven is a failure, not read is an error; what is merely possible or was not checked is skipped: neither passed nor
+//! failed.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -8,7 +9,7 @@ use super::format::{plural, thousands, utc, visible};
 use super::topics::{self, TopicCoverage};
 use super::{Context, words};
 use crate::audit::finding::{Finding, Grade, Kind};
-use crate::audit::verdict::{Report, Unread, Verdict};
+use crate::audit::verdict::{NotChecked, Report, Unread, Verdict};
 
 /// Findings in the body of one failure: CI servers show it as a whole.
 const LISTED: usize = 50;
@@ -35,6 +36,7 @@ struct Topic<'a> {
     findings: Vec<&'a Finding>,
     coverage: Option<TopicCoverage<'a>>,
     unread: Vec<&'a Unread>,
+    not_checked: Vec<&'a NotChecked>,
 }
 
 pub(super) fn write(report: &Report, context: &Context, out: &mut dyn Write) -> io::Result<()> {
@@ -58,13 +60,24 @@ fn suites(report: &Report, context: &Context) -> Vec<Suite> {
     for finding in report.findings.iter().filter(|f| f.is_open()) {
         by_topic.entry(&finding.topic).or_default().findings.push(finding);
     }
-    for part in &report.summary.unread {
+    for missed in &report.summary.not_checked {
+        by_topic.entry(&missed.topic).or_default().not_checked.push(missed);
+    }
+    let (named, nameless): (Vec<_>, Vec<_>) = report.summary.unread.iter().partition(|part| !part.topic.is_empty());
+    for part in named {
         by_topic.entry(&part.topic).or_default().unread.push(part);
     }
     let mut suites: Vec<Suite> = by_topic.into_iter().map(|(name, topic)| suite(name, &topic)).collect();
     let errors = Counts::of(suites.iter().flat_map(|suite| &suite.cases)).errors;
-    if report.summary.verdict == Verdict::Unverified && errors == 0 {
-        let outcome = Outcome::Error { message: words::headline(report), body: Vec::new() };
+    // What belongs to no topic, and an unverified audit that names no part, are errors of the source.
+    let outcome = match nameless[..] {
+        [] if report.summary.verdict == Verdict::Unverified && errors == 0 => {
+            Some(Outcome::Error { message: words::headline(report), body: Vec::new() })
+        }
+        [] => None,
+        [..] => Some(not_read(&nameless)),
+    };
+    if let Some(outcome) = outcome {
         suites.push(Suite { name: context.source.clone(), cases: vec![Case { name: "coverage", outcome }] });
     }
     suites
@@ -79,11 +92,8 @@ fn suite(name: &str, topic: &Topic<'_>) -> Suite {
 fn read(topic: &Topic<'_>) -> Outcome {
     let unread = topic.coverage.as_ref().map_or(0, TopicCoverage::unread);
     let unknown = topic.coverage.as_ref().map_or(0, |coverage| coverage.holes.unknown);
-    if let Some(first) = topic.unread.first() {
-        let parts = topic.unread.iter().take(LISTED);
-        let mut body: Vec<String> = parts.map(|part| format!("{}: {}", words::unread_place(part), part.why)).collect();
-        body.extend(more(topic.unread.len()));
-        Outcome::Error { message: first.why.clone(), body }
+    if !topic.unread.is_empty() {
+        not_read(&topic.unread)
     } else if unread > 0 {
         Outcome::Error { message: format!("{} could not be read", plural(unread, "offset")), body: Vec::new() }
     } else if unknown > 0 {
@@ -92,6 +102,16 @@ fn read(topic: &Topic<'_>) -> Outcome {
     } else {
         Outcome::Passed
     }
+}
+
+fn not_read(parts: &[&Unread]) -> Outcome {
+    let line = |part: &&Unread| match words::unread_place(part) {
+        place if place.is_empty() => part.why.clone(),
+        place => format!("{place}: {}", part.why),
+    };
+    let mut body: Vec<String> = parts.iter().take(LISTED).map(line).collect();
+    body.extend(more(parts.len()));
+    Outcome::Error { message: parts.first().map(|part| part.why.clone()).unwrap_or_default(), body }
 }
 
 fn judged(kind: Kind, topic: &Topic<'_>) -> Outcome {
@@ -107,7 +127,10 @@ fn judged(kind: Kind, topic: &Topic<'_>) -> Outcome {
             let grade = first.grade.name();
             Outcome::Skipped { message: format!("{}, {grade}: {}", plural(unsure.len() as u64, "finding"), first.why) }
         }
-        (None, None) => Outcome::Passed,
+        (None, None) => match topic.not_checked.iter().find(|missed| missed.kinds.contains(&kind)) {
+            Some(missed) => Outcome::Skipped { message: format!("not checked: {}", missed.why) },
+            None => Outcome::Passed,
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::Context;
 use crate::audit::coverage::{Coverage, Hole, Holes, Isolation, Strip};
 use crate::audit::finding::{Finding, Grade, Identity, Kind, Rung, Sighting, Span, State};
-use crate::audit::verdict::{Figures, Picture, Report, Summary, Unread, Verdict, judge};
+use crate::audit::verdict::{Figures, NotChecked, Picture, Report, Summary, Unread, Verdict, judge};
 
 pub const NOON: i64 = 1_790_000_000_000;
 const MINUTE: i64 = 60_000;
@@ -19,6 +19,20 @@ pub fn clean() -> Report {
     let mut report = report(Vec::new(), coverage, Vec::new());
     report.summary.ledger = Some("/var/lib/sordini/orders".to_owned());
     report.summary.figures.sightings = 219_960;
+    report.summary.not_checked = vec![missed("orders", &[Kind::TailLoss, Kind::Reorder], "no number is declared")];
+    report
+}
+
+fn missed(topic: &str, kinds: &[Kind], why: &str) -> NotChecked {
+    NotChecked { topic: topic.to_owned(), kinds: kinds.to_vec(), why: why.to_owned() }
+}
+
+/// Nothing was there to read.
+pub fn empty() -> Report {
+    let why = "nothing was read: orders is empty, so there is nothing to vouch for".to_owned();
+    let unread = vec![Unread { topic: String::new(), partition: None, from: None, until: None, why }];
+    let mut report = report(Vec::new(), vec![covered("orders", 0, 0, &[])], unread);
+    report.summary.not_checked = vec![missed("orders", &Kind::ALL, "nothing of it was read")];
     report
 }
 
@@ -75,7 +89,12 @@ pub fn unverified() -> Report {
         },
     ];
     let coverage = vec![covered("orders", 0, 1_000, &[]), covered("orders", 1, 1_000, &[(Hole::Unfetched, 500)])];
-    report(vec![missing("pump-7", 0, 3, 5, 12)], coverage, unread)
+    let mut report = report(vec![missing("pump-7", 0, 3, 5, 12)], coverage, unread);
+    report.summary.not_checked = vec![
+        missed("orders", &[Kind::Conflict], "producer sequences do not show it; --id does"),
+        missed("refunds", &Kind::ALL, "nothing of it was read"),
+    ];
+    report
 }
 
 pub fn inconclusive() -> Report {
@@ -101,6 +120,7 @@ pub fn hostile() -> Report {
     report.pictures.iter_mut().for_each(|p| p.topic = EVIL.to_owned());
     let why = EVIL.to_owned();
     report.summary.unread.push(Unread { topic: EVIL.to_owned(), partition: None, from: None, until: None, why });
+    report.summary.not_checked.push(missed(EVIL, &[Kind::Conflict], EVIL));
     report.summary.notes.push(EVIL.to_owned());
     report.summary.samples.push(EVIL.to_owned());
     report.summary.ledger = Some(EVIL.to_owned());
@@ -177,6 +197,7 @@ fn report(findings: Vec<Finding>, coverage: Vec<Coverage>, unread: Vec<Unread>) 
         exit: verdict.exit(),
         figures,
         unread,
+        not_checked: Vec::new(),
         notes: Vec::new(),
         samples: Vec::new(),
         seconds: 2.5,

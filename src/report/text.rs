@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use self::page::{Page, Style};
 use super::Context;
-use super::format::{ago, bytes, percent, plural, runs, seconds, thousands, utc};
+use super::format::{ago, bytes, percent, plural, runs, seconds, utc};
 use super::group::{self, Group};
 use super::{format, topics, words};
 use crate::audit::finding::{Finding, Grade, Span};
@@ -31,6 +31,7 @@ pub(super) fn write(report: &Report, context: &Context, out: &mut dyn Write) -> 
     findings(&open, context, page)?;
     resolved_findings(&resolved, page)?;
     coverage(report, page)?;
+    not_checked(report, page)?;
     remarks(&report.summary, page)?;
     closing(report, page)
 }
@@ -51,14 +52,9 @@ fn verdict(report: &Report, context: &Context, page: &mut Page<'_>) -> io::Resul
         style,
         &summary.verdict.name().to_uppercase(),
         14,
-        &format!("{}: {}", context.source, words::headline(report)),
+        &format!("{}: {} (exit {})", context.source, words::headline(report), summary.exit),
     )?;
-    let harm = words::harm(&summary.figures);
-    if !harm.is_empty() {
-        let harm: Vec<String> = harm.into_iter().map(|(n, word)| format!("{} {word}", thousands(n))).collect();
-        page.block(Style::Plain, "", 14, &harm.join(", "))?;
-    }
-    Ok(())
+    page.block(Style::Plain, "", 14, &words::harm_line(report))
 }
 
 fn unread(summary: &Summary, page: &mut Page<'_>) -> io::Result<()> {
@@ -67,8 +63,13 @@ fn unread(summary: &Summary, page: &mut Page<'_>) -> io::Result<()> {
     }
     page.heading("Not read")?;
     for part in summary.unread.iter().take(LISTED) {
-        page.text(2, Style::Bad, &words::unread_place(part))?;
-        page.text(4, Style::Plain, &part.why)?;
+        match words::unread_place(part) {
+            place if place.is_empty() => page.text(2, Style::Bad, &part.why)?,
+            place => {
+                page.text(2, Style::Bad, &place)?;
+                page.text(4, Style::Plain, &part.why)?;
+            }
+        }
     }
     more(summary.unread.len(), LISTED, "part", page)
 }
@@ -108,6 +109,9 @@ fn title(group: &Group<'_>) -> String {
 fn group_detail(group: &Group<'_>, context: &Context, page: &mut Page<'_>) -> io::Result<()> {
     page.text(2, grade_style(group.grade), &title(group))?;
     page.text(4, Style::Plain, &format!("{}: {}", words::extent(group), words::meaning(group)))?;
+    if let Some(doubt) = words::doubt(group.grade) {
+        page.text(4, Style::Plain, doubt)?;
+    }
     if let (Some(first), Some(last)) = (group.first, group.last) {
         page.text(4, Style::Plain, &when(first, last, context.now_ms))?;
     }
@@ -175,13 +179,15 @@ fn coverage(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
     }
     let topics = topics::topics(&report.coverage);
     for topic in topics.iter().take(limit) {
+        let share = match topic.offsets {
+            0 => "empty".to_owned(),
+            offsets => format!("{} read: {}", percent(topic.read(), offsets), plural(topic.records, "record")),
+        };
         let read = format!(
-            "{}: {}, {}, {} read: {}",
+            "{}: {}, {}, {share}",
             topic.topic,
             plural(topic.partitions.len() as u64, "partition"),
             plural(topic.offsets, "offset"),
-            percent(topic.offsets.saturating_sub(topic.unread()), topic.offsets),
-            plural(topic.records, "record")
         );
         let explained = words::holes(&topic.holes);
         let explained = if explained.is_empty() { explained } else { format!(", {explained}") };
@@ -204,6 +210,19 @@ fn alarms(topic: &topics::TopicCoverage<'_>, page: &mut Page<'_>) -> io::Result<
         }
     }
     Ok(())
+}
+
+/// Why some kinds could not be found. A clean verdict stays short: its second line names what was not checked.
+fn not_checked(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
+    let reasons = words::not_checked(report);
+    if reasons.is_empty() || report.summary.verdict == Verdict::Clean {
+        return Ok(());
+    }
+    page.heading("Not checked")?;
+    for reason in reasons.iter().take(LISTED) {
+        page.block(Style::Dim, "  -", 4, reason)?;
+    }
+    more(reasons.len(), LISTED, "reason", page)
 }
 
 fn remarks(summary: &Summary, page: &mut Page<'_>) -> io::Result<()> {
@@ -232,7 +251,8 @@ fn closing(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
     if figures.sessions > 0 {
         parts.push(plural(figures.sessions, "session"));
     }
-    page.text(2, Style::Dim, &format!("{} in {}", parts.join(", "), seconds(*took)))?;
+    let isolation = report.coverage.first().map(|c| format!(", {}", c.isolation.name())).unwrap_or_default();
+    page.text(2, Style::Dim, &format!("{} in {}{isolation}", parts.join(", "), seconds(*took)))?;
     if let Some(ledger) = ledger {
         page.text(2, Style::Dim, &format!("ledger {ledger}, {}", plural(figures.sightings, "sighting")))?;
     }

@@ -44,6 +44,12 @@ impl TopicCoverage<'_> {
         is_alarming(&self.holes)
     }
 
+    /// Offsets that were seen or whose absence the log itself explains: what "read" means in a report.
+    pub fn read(&self) -> u64 {
+        let Holes { expired, unstable, unfetched, unreadable, unknown, .. } = self.holes;
+        self.offsets.saturating_sub(expired + unstable + unfetched + unreadable + unknown)
+    }
+
     pub fn unread(&self) -> u64 {
         unread(&self.holes)
     }

@@ -1,10 +1,12 @@
 //! The sentences that all readable reports share, so that terminal, page and CI say the same.
 
-use super::format::{place, plural, runs, span, thousands, utc};
+use std::collections::BTreeSet;
+
+use super::format::{place, plural, runs, shorten, span, thousands, utc, visible};
 use super::group::{self, Group};
 use crate::audit::coverage::{Hole, Holes};
 use crate::audit::finding::{Finding, Grade, Kind, Span, State};
-use crate::audit::verdict::{Figures, Report, Unread, Verdict};
+use crate::audit::verdict::{Report, Unread, Verdict};
 
 /// What a kind means, for a reader who meets it for the first time.
 pub fn meaning(group: &Group<'_>) -> &'static str {
@@ -12,6 +14,10 @@ pub fn meaning(group: &Group<'_>) -> &'static str {
         Kind::SequenceGap | Kind::HeadLoss | Kind::TailLoss if group.state == State::Resolved => {
             "numbers missing beyond the waiting time arrived after all"
         }
+        Kind::SequenceGap | Kind::HeadLoss | Kind::TailLoss if group.grade != Grade::Proven => {
+            "numbers that were expected have not been seen"
+        }
+        Kind::Duplicate if group.grade != Grade::Proven => "records look alike and may be the same one",
         Kind::SequenceGap => "numbers between two seen ones of a session never arrived",
         Kind::HeadLoss => "a session does not begin at its declared start",
         Kind::TailLoss => "a session ends before its declared end",
@@ -26,6 +32,15 @@ pub fn meaning(group: &Group<'_>) -> &'static str {
         Kind::EpochRegression => "an epoch falls along a partition",
         Kind::TopicReset => "the topic was deleted or created anew",
         Kind::AuditGap => "the audit itself missed a range or dropped state",
+    }
+}
+
+/// What a grade short of *proven* means.
+pub fn doubt(grade: Grade) -> Option<&'static str> {
+    match grade {
+        Grade::Proven => None,
+        Grade::Possible => Some("possible: what was read allows another explanation, or the waiting time is not over"),
+        Grade::Unknown => Some("unknown: what was read cannot decide it"),
     }
 }
 
@@ -64,19 +79,90 @@ fn unverified(report: &Report) -> String {
     }
 }
 
-/// What went wrong as (number, word), zeroes left out.
-pub fn harm(figures: &Figures) -> Vec<(u64, &'static str)> {
+/// One figure of harm, and on how many topics it was looked for.
+pub struct Harm {
+    pub number: u64,
+    pub word: &'static str,
+    pub looked: Looked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    Everywhere,
+    /// On all topics but so many of so many.
+    Except(usize, usize),
+    Nowhere,
+}
+
+impl Looked {
+    fn at(kind: Kind, report: &Report) -> Self {
+        let all: BTreeSet<&str> = report.coverage.iter().map(|c| &*c.topic).collect();
+        let missed = report.summary.not_checked.iter().filter(|missed| missed.kinds.contains(&kind));
+        let missed: BTreeSet<&str> = missed.map(|missed| &*missed.topic).collect();
+        match all.union(&missed).count() {
+            _ if all.is_empty() => Looked::Nowhere,
+            _ if missed.is_empty() => Looked::Everywhere,
+            topics if missed.len() >= topics => Looked::Nowhere,
+            topics => Looked::Except(missed.len(), topics),
+        }
+    }
+}
+
+/// What went wrong, in numbers. Of loss, repetition and order a zero is said too: it differs from "not checked".
+pub fn harm(report: &Report) -> Vec<Harm> {
+    let figures = &report.summary.figures;
+    let always = |number, word, kind| Some(Harm { number, word, looked: Looked::at(kind, report) });
+    let harmful = |number, word| (number > 0).then_some(Harm { number, word, looked: Looked::Everywhere });
     let all = [
-        (figures.lost, "lost"),
-        (figures.conflicting, "conflicting"),
-        (figures.unexplained, "unexplained offsets"),
-        (figures.duplicated, "duplicated"),
-        (figures.reordered, "reordered"),
-        (figures.late, "late"),
-        (figures.resets, "session resets"),
-        (figures.unidentified, "without identity"),
+        always(figures.lost, "lost", Kind::SequenceGap),
+        always(figures.duplicated, "duplicated", Kind::Duplicate),
+        always(figures.conflicting, "conflicting", Kind::Conflict),
+        always(figures.reordered, "reordered", Kind::Reorder),
+        always(figures.unexplained, "unexplained offsets", Kind::OffsetGap),
+        harmful(figures.late, "late"),
+        harmful(figures.resets, "session resets"),
+        harmful(figures.unidentified, "without identity"),
     ];
-    all.into_iter().filter(|&(n, _)| n > 0).collect()
+    all.into_iter().flatten().collect()
+}
+
+/// `3 lost, 0 duplicated; not checked: reordered`.
+pub fn harm_line(report: &Report) -> String {
+    let harm = harm(report);
+    let words = |of: &dyn Fn(Looked) -> bool| {
+        harm.iter().filter(|h| of(h.looked)).map(|h| h.word).collect::<Vec<_>>().join(", ")
+    };
+    let counted = harm.iter().filter(|h| h.looked != Looked::Nowhere || h.number > 0);
+    let counted = counted.map(|h| format!("{} {}", thousands(h.number), h.word)).collect::<Vec<_>>().join(", ");
+    let partly = words(&|looked| matches!(looked, Looked::Except(..)));
+    let partly = if partly.is_empty() { partly } else { format!("checked on some topics only: {partly}") };
+    let never = words(&|looked| looked == Looked::Nowhere);
+    let never = if never.is_empty() { never } else { format!("not checked: {never}") };
+    [counted, partly, never].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// `head-loss, tail-loss: why (on orders, payments)`, one for each reason.
+pub fn not_checked(report: &Report) -> Vec<String> {
+    let mut reasons: Vec<(&[Kind], &str, Vec<&str>)> = Vec::new();
+    for missed in &report.summary.not_checked {
+        match reasons.iter_mut().find(|(kinds, why, _)| *kinds == missed.kinds && *why == missed.why) {
+            Some((_, _, topics)) => topics.push(&missed.topic),
+            None => reasons.push((&missed.kinds, &missed.why, vec![&missed.topic])),
+        }
+    }
+    let sentence = |(kinds, why, topics): &(&[Kind], &str, Vec<&str>)| {
+        let kinds = if kinds.len() == Kind::ALL.len() {
+            "anything".to_owned()
+        } else {
+            kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ")
+        };
+        let topics = match &topics[..] {
+            few @ ([_] | [_, _] | [_, _, _]) => few.iter().map(|t| shorten(t, 60)).collect::<Vec<_>>().join(", "),
+            many => plural(many.len() as u64, "topic"),
+        };
+        format!("{kinds} on {topics}: {}", visible(why))
+    };
+    reasons.iter().map(sentence).collect()
 }
 
 /// `900 aborted, 12 control`.

@@ -7,6 +7,8 @@ use crate::report::format::{plural, runs, shorten, span};
 use crate::report::group::{SessionRuns, session_runs};
 
 const SESSIONS: usize = 50;
+/// Numbers the axis spans at least.
+const LEAST: i64 = 100;
 
 pub struct SessionRow {
     pub session: String,
@@ -26,8 +28,9 @@ pub fn sessions(findings: &[Finding]) -> Listing<SessionRow> {
 fn row(session: &SessionRuns<'_>) -> SessionRow {
     let first = session.runs.first().map_or(0, |run| run.from);
     let last = session.runs.last().map_or(0, |run| run.until);
-    // Some numbers around them, so that a single run does not look like the whole session.
-    let margin = ((last.saturating_sub(first)) / 20).max(1);
+    // Some numbers around them: a single number must look like one, not like the whole session.
+    let length = last.saturating_sub(first);
+    let margin = (length / 20).max((LEAST - length) / 2).max(1);
     let axis = Span::new(first.saturating_sub(margin).max(first.min(0)), last.saturating_add(margin));
     SessionRow {
         session: shorten(session.session, 40),

@@ -27,6 +27,18 @@ pub struct StripRow {
     pub range: String,
     pub blocks: Vec<Block>,
     pub ticks: Vec<Tick>,
+    from: i64,
+    offsets: i64,
+}
+
+impl StripRow {
+    /// What hovering over a tick says: its place is known to one part in [`WIDTH`].
+    pub fn says(&self, tick: &Tick) -> String {
+        let what =
+            ["loss or damage", "repetition", "order or time"].get(usize::from(tick.severity)).unwrap_or(&"finding");
+        let offset = self.from.saturating_add((self.offsets as f64 * f64::from(tick.x) / WIDTH) as i64);
+        format!("{what} near offset {offset}")
+    }
 }
 
 pub struct Block {
@@ -98,6 +110,8 @@ fn row(picture: &Picture, findings: &[(i64, u8)]) -> StripRow {
         range: range(strip, 0, strip.cells.len()),
         blocks: blocks(strip),
         ticks: ticks.into_iter().collect(),
+        from: strip.from,
+        offsets,
     }
 }
 
