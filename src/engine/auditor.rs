@@ -1,5 +1,6 @@
 //! The one place where observations of all partitions meet: sessions, identities, the ledger and its commits.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::audit::finding::{Finding, Grade, Kind, Rung};
 use crate::audit::sessions::{Lane, SessionRules};
 use crate::identify::observations::Says;
 use crate::identify::{Arrival, IdentityHasher, Observations};
-use crate::ledger::{Ledger, Sightings};
+use crate::ledger::{Damage, Ledger, Part, Sightings};
 use crate::source::SourceError;
 
 /// How often the auditor looks up when nothing comes.
@@ -44,7 +45,7 @@ pub struct Auditor<'a> {
     pub(super) reader_errors: Vec<String>,
     pub(super) unreadable: Vec<(String, String)>,
     pub(super) unreadable_count: u64,
-    damage_said: usize,
+    damage_said: BTreeSet<Damage>,
     dirty: bool,
 }
 
@@ -91,7 +92,7 @@ impl<'a> Auditor<'a> {
             reader_errors: Vec::new(),
             unreadable: Vec::new(),
             unreadable_count: 0,
-            damage_said: 0,
+            damage_said: BTreeSet::new(),
             dirty: false,
         };
         auditor.adopt_partitions();
@@ -280,21 +281,36 @@ impl<'a> Auditor<'a> {
         self.settings.rules.rung()
     }
 
-    /// What the ledger can no longer say is a finding of its own.
+    /// What the ledger can no longer say is a finding of its own, the same one after every restart.
     fn say_damage(&mut self) {
-        let damage = self.ledger.damage();
-        for told in damage.iter().skip(self.damage_said) {
-            let why = format!("the ledger is damaged: {told}; duplicates of what it held cannot be seen");
-            let mut finding = Finding::new(Kind::AuditGap, "ledger", &[&told], why);
-            finding.grade = Grade::Unknown;
-            self.fresh.push(finding);
+        for damage in self.ledger.damage() {
+            if self.damage_said.insert(damage) {
+                self.fresh.push(damage_finding(&damage));
+            }
         }
-        self.damage_said = damage.len();
     }
 
     pub fn reader_failed(&mut self, error: SourceError) {
         self.reader_errors.push(error.to_string());
     }
+}
+
+fn damage_finding(damage: &Damage) -> Finding {
+    let (part, what) = match damage.part {
+        Part::Rows { page } => (format!("page {page}"), "identities in it are taken for new"),
+        Part::Prefix { bucket } => (format!("the prefix of bucket {bucket}"), "identities in it are taken for new"),
+        Part::Extents { page } => {
+            (format!("page {page} of the extents"), "identities are known there, their positions are not")
+        }
+    };
+    let why = format!(
+        "the ledger is damaged: {part} of run {} fails its checksum; {what}, so repeats of up to {} sightings cannot be seen",
+        damage.run, damage.rows
+    );
+    let mut finding = Finding::new(Kind::AuditGap, "ledger", &[&damage.run, &part], why);
+    finding.grade = Grade::Unknown;
+    finding.count = damage.rows;
+    finding
 }
 
 pub(super) fn decode(settings: &Settings, bytes: &[u8]) -> Result<Entry, EngineError> {

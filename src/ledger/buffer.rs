@@ -1,66 +1,132 @@
-//! What was inserted and not yet settled: rows scattered by the top 8 bits of their identity, so that a bucket is small
-//! enough to sort in the cache.
+//! The buffer: sightings since the last settling, scattered into buckets as they come. Memory only.
 
-use super::extents::Extents;
-use super::run::Row;
-use super::{Sightings, bucket_of};
+use super::error::{LedgerError, Result};
+use super::rows::{BUCKETS, Extent, Row, bucket_of};
+use super::{Producer, Seen, Sightings};
+
+/// A larger gap between two offsets starts a new extent: codes stay dense, so that a row's head stays short.
+const MAX_GAP: i64 = 1 << 16;
 
 pub(super) struct Buffer {
-    buckets: Vec<Vec<Row>>,
-    extents: Extents,
+    pub buckets: Vec<Vec<Row>>,
+    pub extents: Vec<Extent>,
+    /// The next free code.
+    pub span: u64,
+    /// Of everything inserted.
+    pub min_second: u32,
+    pub max_second: u32,
     rows: usize,
-    capacity: usize,
+    limit_bytes: usize,
+    bucket_capacity: usize,
 }
 
 impl Buffer {
-    pub fn new(capacity: usize) -> Self {
-        let buckets = (0..256).map(|_| Vec::new()).collect();
-        Self { buckets, extents: Extents::default(), rows: 0, capacity }
+    pub fn new(limit_bytes: usize) -> Self {
+        let rows_a_bucket = limit_bytes / size_of::<Row>() / BUCKETS;
+        Self {
+            buckets: vec![Vec::new(); BUCKETS],
+            extents: Vec::new(),
+            span: 0,
+            min_second: u32::MAX,
+            max_second: 0,
+            rows: 0,
+            limit_bytes,
+            // Uniform identities fill buckets evenly; a sixteenth more and none has to grow.
+            bucket_capacity: rows_a_bucket + rows_a_bucket / 16,
+        }
     }
 
+    /// Rows inserted since the last [`Buffer::clear`].
     pub fn len(&self) -> usize {
         self.rows
     }
 
     pub fn is_full(&self) -> bool {
-        self.rows >= self.capacity
+        self.rows * size_of::<Row>() + self.extents.len() * size_of::<Extent>() >= self.limit_bytes
     }
 
-    pub fn insert(&mut self, stretch: &Sightings) {
-        let share = self.capacity / 256 * 9 / 8;
-        let Self { buckets, extents, .. } = self;
-        extents.cut(stretch, |i, code| {
-            let identity = stretch.identities[i];
-            let bucket = &mut buckets[bucket_of(identity) as usize];
-            if bucket.capacity() == 0 {
-                // Hashes fill the buckets evenly: with an eighth more than its share a bucket hardly ever grows.
-                bucket.reserve_exact(share);
+    pub fn insert(&mut self, sightings: &Sightings) -> Result<()> {
+        let rows = sightings.offsets.len();
+        if [sightings.timestamps.len(), sightings.identities.len(), sightings.checksums.len()] != [rows; 3] {
+            return Err(LedgerError::Columns { partition: sightings.partition });
+        }
+        let mut producers = sightings.producers.iter().peekable();
+        let mut producer = Producer::NONE;
+        for at in 0..rows {
+            while let Some((_, next)) = producers.next_if(|(from, _)| *from as usize <= at) {
+                producer = *next;
             }
-            bucket.push(Row { identity, checksum: stretch.checksums[i], code });
+            let second = clamp_second(sightings.timestamps[at]);
+            let code = self.code_of(sightings.partition, sightings.offsets[at], second, producer);
+            let identity = sightings.identities[at];
+            let row = Row { hi: (identity >> 64) as u64, lo: identity as u64, checksum: sightings.checksums[at], code };
+            let bucket = &mut self.buckets[bucket_of(row.hi)];
+            if bucket.capacity() == 0 {
+                bucket.reserve_exact(self.bucket_capacity);
+            }
+            bucket.push(row);
+        }
+        self.rows += rows;
+        Ok(())
+    }
+
+    /// Takes the next code for a position; codes rise with every call.
+    fn code_of(&mut self, partition: u32, offset: i64, second: u32, producer: Producer) -> u64 {
+        let code = match self.extents.last() {
+            Some(last) if last.partition == partition && last.second == second && last.producer == producer => {
+                // Of the extent's last row, which has the code before `span`.
+                let previous = last.offset.wrapping_add((self.span - 1 - last.code) as i64);
+                match offset.checked_sub(previous) {
+                    Some(gap @ 1..=MAX_GAP) => Some(self.span - 1 + gap as u64),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        let code = code.unwrap_or_else(|| {
+            self.extents.push(Extent { code: self.span, offset, producer, partition, second });
+            self.min_second = self.min_second.min(second);
+            self.max_second = self.max_second.max(second);
+            self.span
         });
-        self.rows += stretch.offsets.len();
+        self.span = code + 1;
+        code
     }
 
-    pub fn take_extents(&mut self) -> Extents {
-        std::mem::take(&mut self.extents)
+    /// The first arrival of an identity that is still unsettled.
+    pub fn find(&self, identity: u128) -> Option<Seen> {
+        let bucket = &self.buckets[bucket_of((identity >> 64) as u64)];
+        bucket.iter().find(|row| row.identity() == identity).map(|row| seen(&self.extents, row))
     }
 
-    /// The bucket by identity, equal identities in the order they were inserted: codes rise with insertion.
-    pub fn sorted_bucket(&mut self, bucket: u8) -> &[Row] {
-        let rows = &mut self.buckets[bucket as usize];
-        rows.sort_unstable_by_key(|row| (row.identity, row.code));
-        rows
+    /// Empties the buffer and gives back what a hot identity made a bucket grow by.
+    pub fn clear(&mut self) {
+        for bucket in &mut self.buckets {
+            bucket.clear();
+            bucket.shrink_to(self.bucket_capacity);
+        }
+        self.extents.clear();
+        self.extents.shrink_to(self.limit_bytes / 8 / size_of::<Extent>());
+        (self.span, self.rows) = (0, 0);
+        (self.min_second, self.max_second) = (u32::MAX, 0);
     }
 
-    pub fn clear_bucket(&mut self, bucket: u8) {
-        self.buckets[bucket as usize].clear();
+    /// Gives all memory back while something else needs it; only an empty buffer has any to give.
+    pub fn release(&mut self) {
+        if self.rows == 0 {
+            self.buckets.iter_mut().for_each(|bucket| *bucket = Vec::new());
+            self.extents = Vec::new();
+        }
     }
+}
 
-    /// Every bucket was cleared.
-    pub fn finish(&mut self) {
-        self.rows = 0;
-        // One identity seen millions of times must not keep its bucket large for ever.
-        let usual = self.capacity / 256 * 4 + 1024;
-        self.buckets.iter_mut().filter(|bucket| bucket.capacity() > usual).for_each(|bucket| bucket.shrink_to(usual));
-    }
+/// Where and when a row was seen. `extents` cover every code the buffer gave out.
+pub(super) fn seen(extents: &[Extent], row: &Row) -> Seen {
+    let after = extents.partition_point(|extent| extent.code <= row.code);
+    extents[after - 1].seen(row.code, row.checksum)
+}
+
+/// Kafka lets a producer write any time: what does not fit is held at the nearest second that does.
+fn clamp_second(timestamp_ms: i64) -> u32 {
+    timestamp_ms.div_euclid(1000).clamp(0, i64::from(u32::MAX)) as u32
 }

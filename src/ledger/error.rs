@@ -26,8 +26,6 @@ pub enum LedgerError {
     Poisoned { path: PathBuf },
     #[error("columns of partition {partition} differ in length; every record needs one value in each")]
     Columns { partition: u32 },
-    #[error("the buffer was settled twice without a commit between; this is a bug in sordini")]
-    Unsettled,
     #[error("a journal entry of {bytes} bytes is too long; write less than 4 GiB")]
     EntryTooLong { bytes: usize },
 }

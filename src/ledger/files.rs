@@ -128,8 +128,8 @@ impl Files {
 
 /// Nothing fails on purpose outside of tests.
 #[cfg(not(test))]
-#[derive(Clone, Copy, Default)]
-pub(super) struct Faults {}
+#[derive(Clone, Default)]
+pub(super) struct Faults(());
 
 #[cfg(not(test))]
 impl Faults {

@@ -3,21 +3,22 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
 use super::error::{LedgerError, Result};
 use super::files::Files;
 
-pub(super) const NAME: &str = "journal";
+const NAME: &str = "journal";
 /// Length u32, checksum u32, key u128.
 const FRAME_HEAD: usize = 24;
 
 pub(super) struct Journal {
     file: File,
+    path: PathBuf,
     len: u64,
 }
 
@@ -36,14 +37,15 @@ impl Journal {
         for frame in Frames::new(&file, &path, len)? {
             frame?;
         }
-        Ok(Self { file, len })
+        Ok(Self { file, path, len })
     }
 
-    /// Appends entries and returns the length that is to be committed; [`Journal::accept`] makes it count.
-    pub fn append(&self, files: &Files, entries: &[(u128, Vec<u8>)]) -> Result<u64> {
-        if entries.is_empty() {
-            return Ok(self.len);
-        }
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Entries as they are to be appended.
+    pub fn encode(entries: &[(u128, Vec<u8>)]) -> Result<Vec<u8>> {
         let mut out = Vec::new();
         for (key, bytes) in entries {
             let len = u32::try_from(bytes.len()).map_err(|_| LedgerError::EntryTooLong { bytes: bytes.len() })?;
@@ -52,9 +54,16 @@ impl Journal {
             out.extend_from_slice(&key.to_le_bytes());
             out.extend_from_slice(bytes);
         }
-        files.write_at(&self.file, NAME, &out, self.len)?;
-        files.sync(&self.file, NAME)?;
-        Ok(self.len + out.len() as u64)
+        Ok(out)
+    }
+
+    /// Appends encoded entries and returns the length to be committed; [`Journal::accept`] makes it count.
+    pub fn append(&self, files: &Files, frames: &[u8]) -> Result<u64> {
+        if !frames.is_empty() {
+            files.write_at(&self.file, NAME, frames, self.len)?;
+            files.sync(&self.file, NAME)?;
+        }
+        Ok(self.len + frames.len() as u64)
     }
 
     pub fn accept(&mut self, len: u64) {
@@ -62,10 +71,10 @@ impl Journal {
     }
 
     /// The last entry of every key, in the order the keys were first written.
-    pub fn entries<'a>(&'a self, path: &'a Path) -> Result<impl Iterator<Item = Result<(u128, Vec<u8>)>> + 'a> {
+    pub fn entries(&self) -> Result<impl Iterator<Item = Result<(u128, Vec<u8>)>>> {
         let mut order: Vec<(u128, Place)> = Vec::new();
         let mut index: HashMap<u128, usize> = HashMap::new();
-        for frame in Frames::new(&self.file, path, self.len)? {
+        for frame in Frames::new(&self.file, &self.path, self.len)? {
             let (key, place) = frame?;
             match index.get(&key) {
                 Some(&at) => order[at].1 = place,
@@ -78,7 +87,7 @@ impl Journal {
         drop(index);
         Ok(order.into_iter().map(|(key, place)| {
             let mut bytes = vec![0; place.len];
-            self.file.read_exact_at(&mut bytes, place.at).map_err(|source| LedgerError::io(path, source))?;
+            self.file.read_exact_at(&mut bytes, place.at).map_err(|source| LedgerError::io(&self.path, source))?;
             Ok((key, bytes))
         }))
     }
@@ -110,7 +119,6 @@ struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     fn new(file: &File, path: &'a Path, end: u64) -> Result<Self> {
-        use std::io::Seek;
         let mut file = file.try_clone().map_err(|source| LedgerError::io(path, source))?;
         file.rewind().map_err(|source| LedgerError::io(path, source))?;
         Ok(Self { input: BufReader::with_capacity(1 << 18, file), path, at: 0, end, bytes: Vec::new() })

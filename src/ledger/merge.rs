@@ -1,66 +1,92 @@
-//! Merging runs, so that a look-up asks few of them.
+//! Merging runs: which are due, and writing one run from several. A merge changes no answer, only how many runs are
+//! probed. It stays within a generation, so that a generation can be dropped whole.
 
 use std::collections::BTreeMap;
 
 use super::error::Result;
-use super::extents::Extents;
-use super::manifest::{CommitRecord, RunRecord};
-use super::run::{self, Run, Writer};
-use super::{Ledger, note};
+use super::files::Files;
+use super::manifest::{Ids, RunRecord};
+use super::rows::{BUCKETS, Row, SortScratch};
+use super::run::{ReadError, Run, RunHead, RunWriter};
 
-/// Runs of one size class that are merged into one.
-pub(super) const FAN_IN: usize = 8;
+pub(super) enum Merged {
+    Written(RunRecord),
+    /// The input of this index has a damaged part; the inputs stay as they are.
+    Damaged(usize, ReadError),
+}
 
-impl Ledger {
-    /// Merges runs of one generation and size class while there are enough of them, each time as a commit of its own.
-    pub(super) fn merge(&mut self) -> Result<()> {
-        while let Some(numbers) = self.due() {
-            let (inputs, others): (Vec<Run>, Vec<Run>) =
-                std::mem::take(&mut self.runs).into_iter().partition(|run| numbers.contains(&run.record.number));
-            self.runs = others;
-            let (generation, rows) = (inputs[0].record.generation, inputs.iter().map(|run| run.record.rows).sum());
-            let mut extents = Extents::default();
-            let shifts: Vec<u64> = inputs.iter().map(|run| extents.append(&run.extents)).collect();
-            let number = self.last.next_run;
-            let mut writer = Writer::create(&self.files, self.ids, number, generation, rows, &extents)?;
-            let mut lost = Vec::new();
-            for bucket in 0..=255u8 {
-                let mut all = Vec::new();
-                for (run, &shift) in inputs.iter().zip(&shifts) {
-                    if let Err(damage) = run.bucket(bucket).and_then(|part| part.rows(bucket, &mut all, shift)) {
-                        lost.push(damage.0);
-                    }
-                }
-                // A fresh sighting past the horizon replaces the older one: codes rise from run to run.
-                all.sort_unstable_by_key(|row| (row.identity, std::cmp::Reverse(row.code)));
-                all.dedup_by_key(|row| row.identity);
-                for row in &all {
-                    writer.push(&self.files, row)?;
-                }
+/// The runs to merge next: the oldest `fan_in` of the smallest size class of a generation that has so many. Sizes are
+/// those the runs have, not how often they were merged, so short runs (timers, restarts) go first. Damaged runs
+/// stay, or what they hid would be forgotten; so do merges that would grow past `max_rows`.
+pub(super) fn due(runs: &[Run], fan_in: usize, max_rows: u64) -> Option<Vec<usize>> {
+    let mut classes: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
+    for (at, run) in runs.iter().enumerate().filter(|(_, run)| !run.is_damaged) {
+        let class = run.record.rows.max(1).ilog2() / 3;
+        classes.entry((class, run.record.generation)).or_default().push(at);
+    }
+    classes.into_values().find_map(|mut class| {
+        class.sort_by_key(|&at| runs[at].record.number);
+        class.truncate(fan_in);
+        let rows: u64 = class.iter().map(|&at| runs[at].record.rows).sum();
+        (class.len() == fan_in && rows <= max_rows).then_some(class)
+    })
+}
+
+/// Writes the run `number` from `inputs`, bucket by bucket.
+pub(super) fn write(
+    files: &Files,
+    name: &str,
+    ids: Ids,
+    number: u64,
+    inputs: &[&Run],
+    sort: &mut SortScratch,
+) -> Result<Merged> {
+    let records = || inputs.iter().map(|run| &run.record);
+    let head = RunHead {
+        ids,
+        number,
+        generation: records().map(|record| record.generation).max().unwrap_or_default(),
+        min_second: records().map(|record| record.min_second).min().unwrap_or_default(),
+        max_second: records().map(|record| record.max_second).max().unwrap_or_default(),
+        rows: records().map(|record| record.rows).sum(),
+        extents: inputs.iter().map(|run| run.extents()).sum(),
+        span: records().map(|record| record.span).sum(),
+    };
+    let mut writer = RunWriter::create(files, name, head)?;
+    let (mut rows, mut scratch): (Vec<Row>, _) = (Vec::new(), Vec::new());
+    for bucket in 0..BUCKETS {
+        rows.clear();
+        for (at, (run, shift)) in inputs.iter().zip(shifts(inputs)).enumerate() {
+            if let Err(error) = run.load_bucket(bucket, shift, &mut scratch, &mut rows) {
+                return damaged(at, error);
             }
-            lost.into_iter().for_each(|what| note(&mut self.damage, what));
-            let resident = self.has_room(rows);
-            let merged = writer.finish(&self.files, extents, resident)?;
-            self.files.sync_dir()?;
-            let next = CommitRecord { next_run: number + 1, ..self.last };
-            let removed: Vec<RunRecord> = inputs.iter().map(|run| run.record).collect();
-            self.manifest.commit(&self.files, &next, &[merged.record], &removed)?;
-            self.last = next;
-            drop(inputs);
-            removed.iter().for_each(|record| self.files.discard(&run::file_name(record.number)));
-            // Where its youngest input stood, so that the order of runs stays the order of time.
-            let at = self.runs.iter().position(|run| removed.iter().all(|gone| gone.number < run.record.number));
-            self.runs.insert(at.unwrap_or(self.runs.len()), merged);
         }
-        Ok(())
+        sort.sort(&mut rows);
+        writer.bucket(&rows)?;
     }
+    for (at, (run, shift)) in inputs.iter().zip(shifts(inputs)).enumerate() {
+        for page in run.extent_pages(shift) {
+            match page {
+                Ok(extents) => writer.extents(extents)?,
+                Err(error) => return damaged(at, error),
+            }
+        }
+    }
+    writer.finish().map(Merged::Written)
+}
 
-    fn due(&self) -> Option<Vec<u64>> {
-        let mut classes: BTreeMap<(u32, u32), Vec<u64>> = BTreeMap::new();
-        for run in &self.runs {
-            let class = run.record.rows.max(1).ilog2() / FAN_IN.ilog2();
-            classes.entry((run.record.generation, class)).or_default().push(run.record.number);
-        }
-        classes.into_values().find(|numbers| numbers.len() >= FAN_IN)
+fn damaged(input: usize, error: ReadError) -> Result<Merged> {
+    match error {
+        ReadError::Failed(error) => Err(error),
+        damage => Ok(Merged::Damaged(input, damage)),
     }
+}
+
+/// What is added to each input's codes: the spans before it.
+fn shifts(inputs: &[&Run]) -> impl Iterator<Item = u64> {
+    inputs.iter().scan(0, |next, run| {
+        let shift = *next;
+        *next += run.record.span;
+        Some(shift)
+    })
 }

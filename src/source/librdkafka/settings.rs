@@ -22,8 +22,8 @@ const FIXED: [(&str, &str, &str); 7] = [
 /// Settings the user may change. Queues are sized for throughput, and a slow ledger may hold reading back for long.
 const DEFAULTS: [(&str, &str); 7] = [
     ("client.id", "sordini"),
-    ("queued.min.messages", "1000000"),
-    ("queued.max.messages.kbytes", "131072"),
+    ("queued.min.messages", "200000"),
+    ("queued.max.messages.kbytes", "32768"),
     ("fetch.message.max.bytes", "4194304"),
     ("fetch.queue.backoff.ms", "10"),
     ("max.poll.interval.ms", "86400000"),

@@ -1,0 +1,386 @@
+//! The ledger as the engine uses it: open, insert, settle, commit, find. Ties buffer, runs, journal and manifest
+//! together; [`commit`] owns the order of steps in which a commit becomes durable.
+
+mod commit;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::buffer::Buffer;
+use super::error::{LedgerError, Result};
+use super::files::{Faults, Files, TMP};
+use super::journal::Journal;
+use super::key::{self, SECRET};
+use super::manifest::{CommitRecord, Ids, Manifest};
+use super::rows::{BUCKETS, Row, SortScratch, bucket_of};
+use super::run::{self, Damage, Probe, Run, RunHead, RunWriter};
+use super::settle::{Scratch, Settled, Settler, is_in_reach};
+use super::{Repeat, Seen, Sightings};
+
+const LOCK: &str = "lock";
+/// The smallest buffer.
+const MIN_ROWS: usize = 64 << 10;
+/// Sorting a merged bucket takes so many bytes a row: the rows, their copy, the keys, the pages they came from.
+const MERGE_BYTES_A_ROW: usize = 96;
+const FAN_IN: usize = 8;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Two thirds are for the buffer, one third for what runs keep in memory.
+    pub memory_bytes: usize,
+    /// How far apart two sightings of an identity may lie and still be a repeat.
+    pub horizon_seconds: u64,
+    /// Whether a commit must survive a power loss; a temporary ledger need not.
+    pub durable: bool,
+}
+
+/// What follows from the options, apart from them so that tests can make everything small.
+#[derive(Clone)]
+pub(in crate::ledger) struct Tuning {
+    pub buffer_bytes: usize,
+    pub resident_bytes: usize,
+    /// No merge writes a longer run, so that one bucket of it can be sorted in memory.
+    pub max_run_rows: u64,
+    pub fan_in: usize,
+    pub horizon: u64,
+    pub durable: bool,
+    pub faults: Faults,
+}
+
+impl From<Options> for Tuning {
+    fn from(options: Options) -> Self {
+        let buffer_bytes = (options.memory_bytes / 3 * 2).max(MIN_ROWS * size_of::<Row>());
+        Self {
+            buffer_bytes,
+            resident_bytes: options.memory_bytes / 3,
+            max_run_rows: (buffer_bytes / 2 / MERGE_BYTES_A_ROW * BUCKETS) as u64,
+            fan_in: FAN_IN,
+            horizon: options.horizon_seconds,
+            durable: options.durable,
+            faults: Faults::default(),
+        }
+    }
+}
+
+/// What the ledger holds and takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Sightings kept, those not yet committed included.
+    pub rows: u64,
+    pub runs: usize,
+    /// Length of runs, journal and state.
+    pub disk_bytes: u64,
+    /// Of the runs' prefixes, extents and directories in memory; the buffer is not in it.
+    pub resident_bytes: usize,
+}
+
+// Dropped in this order: the lock must be the last to go.
+pub struct Ledger {
+    manifest: Manifest,
+    /// Committed runs, newest generation first.
+    runs: Vec<Run>,
+    /// Runs written since the last commit, under temporary names.
+    pending: Vec<Run>,
+    journal: Journal,
+    buffer: Buffer,
+    state: Option<Vec<u8>>,
+    last: CommitRecord,
+    next_run: u64,
+    probe: Probe,
+    sort: SortScratch,
+    /// A write failed: what is on disk is only known after opening it again.
+    is_poisoned: bool,
+    ids: Ids,
+    secret: [u8; SECRET],
+    tuning: Tuning,
+    files: Files,
+    _lock: File,
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir`, creating it when absent. What the last commit does not name is removed.
+    pub fn open(dir: &Path, options: Options) -> Result<Self> {
+        Self::open_tuned(dir, options.into())
+    }
+
+    pub(in crate::ledger) fn open_tuned(dir: &Path, tuning: Tuning) -> Result<Self> {
+        let files = Files::new(dir, tuning.durable, tuning.faults.clone())?;
+        let lock = lock(&files)?;
+        let manifest = Manifest::open(&files)?;
+        let known = manifest.ids(&files)?;
+        if known.is_none() && files.names()?.iter().any(|name| is_committed_name(name)) {
+            return Err(LedgerError::damaged(dir, "there are runs or a state but no manifest"));
+        }
+        let secret = key::load_or_create(&files, known)?;
+        let ids = match known {
+            Some(ids) => ids,
+            None => {
+                let ids = Ids { ledger: random_id(&files)?, secret: key::id_of(&secret) };
+                manifest.set_ids(&files, ids)?;
+                ids
+            }
+        };
+        let last = manifest.last(&files)?;
+        let state = last.as_ref().map(|last| read_state(&files, last)).transpose()?;
+        let last = last.unwrap_or_default();
+        let runs = manifest
+            .runs(&files)?
+            .into_iter()
+            .map(|record| Run::open(&files, &run::name(record.number), record, ids))
+            .collect::<Result<Vec<_>>>()?;
+        let mut ledger = Self {
+            journal: Journal::open(&files, last.journal_len)?,
+            buffer: Buffer::new(tuning.buffer_bytes),
+            next_run: last.next_run,
+            pending: Vec::new(),
+            probe: Probe::default(),
+            sort: SortScratch::default(),
+            is_poisoned: false,
+            _lock: lock,
+            manifest,
+            runs,
+            state,
+            last,
+            ids,
+            secret,
+            tuning,
+            files,
+        };
+        ledger.remove_unnamed()?;
+        ledger.arrange()?;
+        Ok(ledger)
+    }
+
+    /// The secret for XXH3: identities hashed with another one mean nothing to this ledger.
+    pub fn secret(&self) -> &[u8; SECRET] {
+        &self.secret
+    }
+
+    /// The engine's state as of the last commit; `None` before the first.
+    pub fn state(&self) -> Option<&[u8]> {
+        self.state.as_deref()
+    }
+
+    /// The last committed entry of every key, in the order the keys were first written.
+    pub fn entries(&self) -> Result<impl Iterator<Item = Result<(u128, Vec<u8>)>>> {
+        self.check_usable()?;
+        self.journal.entries()
+    }
+
+    pub fn insert(&mut self, sightings: &Sightings) -> Result<()> {
+        self.check_usable()?;
+        self.buffer.insert(sightings)
+    }
+
+    /// Sightings that are not settled yet.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Time to settle. Inserting still works, and takes memory beyond the budget.
+    pub fn is_full(&self) -> bool {
+        self.buffer.is_full()
+    }
+
+    /// Decides what in the buffer is new and what is a repeat. What is new is written, and counts with the next commit.
+    pub fn settle(&mut self, repeat: &mut dyn FnMut(Repeat)) -> Result<Settled> {
+        self.check_usable()?;
+        if self.buffer.len() == 0 {
+            return Ok(Settled::default());
+        }
+        self.is_poisoned = true;
+        let settled = self.settle_buffer(repeat)?;
+        if settled.fresh > 0 {
+            self.write_buffer(settled.fresh)?;
+        }
+        self.buffer.clear();
+        self.arrange()?;
+        self.is_poisoned = false;
+        Ok(settled)
+    }
+
+    /// One atomic step: after a crash either all of it is there or nothing. `now_second` is the stream time, by which
+    /// generations past the horizon are dropped. Afterwards merges runs when that is due, as a step of its own.
+    ///
+    /// What was inserted and not settled is no part of it: settle first, or let the positions in `state` stay before it.
+    pub fn commit(&mut self, state: &[u8], entries: &[(u128, Vec<u8>)], now_second: u32) -> Result<()> {
+        self.check_usable()?;
+        let frames = Journal::encode(entries)?;
+        self.is_poisoned = true;
+        self.commit_pending(state, &frames, now_second)?;
+        self.merge_if_due()?;
+        self.arrange()?;
+        self.is_poisoned = false;
+        Ok(())
+    }
+
+    /// The kept sighting of an identity, the latest in time when there are several; else the first one that is
+    /// buffered. An error when damage may hide it.
+    pub fn find(&self, identity: u128) -> Result<Option<Seen>> {
+        self.check_usable()?;
+        let (hi, lo) = ((identity >> 64) as u64, identity as u64);
+        let (mut probe, mut scratch, mut hits) = (Probe::default(), Vec::new(), Vec::new());
+        let mut damaged = None;
+        for run in self.all_runs() {
+            match run.prefix(bucket_of(hi), &mut scratch) {
+                Ok(prefix) => run.sightings(&prefix, hi, lo, &mut probe, &mut hits)?,
+                Err(error) => run.note(error, &mut probe.damage)?,
+            }
+            if damaged.is_none() && !probe.damage.is_empty() {
+                damaged = Some(run.path());
+            }
+        }
+        match (hits.into_iter().max_by_key(|seen| seen.second).or_else(|| self.buffer.find(identity)), damaged) {
+            (None, Some(path)) => Err(LedgerError::damaged(path, "the part that may hold the identity is damaged")),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// Parts of runs that failed their checksum since the ledger was opened, in a stable order.
+    pub fn damage(&self) -> impl Iterator<Item = Damage> + '_ {
+        self.probe.damage.iter().copied()
+    }
+
+    pub fn stats(&self) -> Stats {
+        let runs = || self.all_runs();
+        Stats {
+            rows: runs().map(|run| run.record.rows).sum(),
+            runs: runs().count(),
+            disk_bytes: runs().map(|run| run.record.len).sum::<u64>() + self.journal.len() + self.last.state_len,
+            resident_bytes: runs().map(|run| run.resident_bytes() + run.directory_bytes()).sum(),
+        }
+    }
+
+    fn all_runs(&self) -> impl Iterator<Item = &Run> {
+        self.pending.iter().rev().chain(&self.runs)
+    }
+
+    fn check_usable(&self) -> Result<()> {
+        if self.is_poisoned { Err(LedgerError::Poisoned { path: self.files.dir().to_owned() }) } else { Ok(()) }
+    }
+
+    /// Leaves in the buffer what is to be kept, sorted.
+    fn settle_buffer(&mut self, repeat: &mut dyn FnMut(Repeat)) -> Result<Settled> {
+        let Buffer { buckets, extents, min_second, max_second, .. } = &mut self.buffer;
+        let horizon = self.tuning.horizon;
+        let runs = self.pending.iter().rev().chain(&self.runs);
+        let mut settler = Settler {
+            runs: runs.filter(|run| is_in_reach(run, *min_second, *max_second, horizon)).collect(),
+            extents,
+            horizon,
+            probe: &mut self.probe,
+            scratch: Scratch::default(),
+            settled: Settled::default(),
+        };
+        for (bucket, rows) in buckets.iter_mut().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+            self.sort.sort(rows);
+            settler.bucket(bucket, rows, repeat)?;
+        }
+        Ok(settler.settled)
+    }
+
+    fn write_buffer(&mut self, rows: u64) -> Result<()> {
+        let Buffer { buckets, extents, span, min_second, max_second, .. } = &self.buffer;
+        let number = self.next_run;
+        self.next_run += 1;
+        let head = RunHead {
+            ids: self.ids,
+            number,
+            generation: self.generation_of(*max_second),
+            min_second: *min_second,
+            max_second: *max_second,
+            rows,
+            extents: extents.len() as u64,
+            span: *span,
+        };
+        let name = tmp_name(number);
+        let mut writer = RunWriter::create(&self.files, &name, head)?;
+        for bucket in buckets {
+            writer.bucket(bucket)?;
+        }
+        writer.extents(extents.iter().copied())?;
+        let record = writer.finish()?;
+        self.pending.push(Run::open(&self.files, &name, record, self.ids)?);
+        Ok(())
+    }
+
+    /// A generation spans an eighth of the horizon: so much longer than asked a sighting may be kept.
+    fn generation_of(&self, second: u32) -> u32 {
+        (u64::from(second) / (self.tuning.horizon / 8).max(1)) as u32
+    }
+
+    /// Orders the runs newest first and gives the memory for prefixes and extents to the newest ones.
+    fn arrange(&mut self) -> Result<()> {
+        self.runs.sort_by_key(|run| std::cmp::Reverse((run.record.generation, run.record.number)));
+        let mut left = self.tuning.resident_bytes;
+        let (mut inside, mut outside): (Vec<&mut Run>, Vec<&mut Run>) =
+            self.pending.iter_mut().rev().chain(&mut self.runs).partition(|run| {
+                let fits = run.resident_cost() <= left;
+                left -= if fits { run.resident_cost() } else { 0 };
+                fits
+            });
+        // First give back, then take.
+        outside.iter_mut().for_each(|run| run.drop_resident());
+        inside.iter_mut().try_for_each(|run| run.make_resident())
+    }
+
+    /// Removes what a commit that did not happen left behind.
+    fn remove_unnamed(&self) -> Result<()> {
+        let mut named: BTreeSet<String> = self.runs.iter().map(Run::name).collect();
+        named.insert(state_name(self.last.state));
+        for name in self.files.names()? {
+            if name.ends_with(TMP) || is_committed_name(&name) && !named.contains(&name) {
+                self.files.discard(&name);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tmp_name(run: u64) -> String {
+    run::name(run) + TMP
+}
+
+fn state_name(number: u64) -> String {
+    format!("state-{number:08}")
+}
+
+/// Whether a name is one that only a commit gives.
+fn is_committed_name(name: &str) -> bool {
+    let number = name.strip_prefix("run-").or_else(|| name.strip_prefix("state-"));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// One process, and within it one [`Ledger`], at a time.
+fn lock(files: &Files) -> Result<File> {
+    let lock = files.open_or_create(LOCK)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(LedgerError::Locked { path: files.dir().to_owned() }),
+        Err(TryLockError::Error(source)) => Err(LedgerError::io(&files.path(LOCK), source)),
+    }
+}
+
+fn random_id(files: &Files) -> Result<u128> {
+    let mut id = [0; 16];
+    let filled = OsRng.try_fill_bytes(&mut id);
+    filled.map_err(|error| LedgerError::io(files.dir(), std::io::Error::other(error)))?;
+    Ok(u128::from_le_bytes(id))
+}
+
+fn read_state(files: &Files, last: &CommitRecord) -> Result<Vec<u8>> {
+    let path = files.path(&state_name(last.state));
+    let state = fs::read(&path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => LedgerError::damaged(&path, "missing though a commit names it"),
+        _ => LedgerError::io(&path, source),
+    })?;
+    if state.len() as u64 != last.state_len || xxh3_64(&state) != last.state_checksum {
+        return Err(LedgerError::damaged(&path, "the state fails its checksum"));
+    }
+    Ok(state)
+}
