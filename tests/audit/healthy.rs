@@ -1,7 +1,8 @@
 //! A healthy world gives no finding, and a coverage that adds up to its last offset.
 
+use sordini_lab::broker::Listener;
 use sordini_lab::client::COMPACTED;
-use sordini_lab::{Kafka, Options, Record, shared};
+use sordini_lab::{ClientAuth, Kafka, Options, Record, shared};
 
 use crate::common::*;
 
@@ -84,7 +85,7 @@ fn listeners_with_tls_and_passwords_are_read() {
     kafka.create_topic("secure", 1, &[]);
     kafka.producer(&[]).send_all(&orders("secure", 0, 100));
     let ca = kafka.certificates().ca.display().to_string();
-    let (ca, address) = (format!("ssl.ca.location={ca}"), kafka.address(sordini_lab::broker::Listener::SaslSsl));
+    let (ca, address) = (format!("ssl.ca.location={ca}"), kafka.address(Listener::SaslSsl));
     let (user, password) = sordini_lab::broker::USER;
     let (name, right) = (format!("sasl.username={user}"), format!("sasl.password={password}"));
     for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
@@ -107,4 +108,38 @@ fn listeners_with_tls_and_passwords_are_read() {
         refused(&[&base[..], &["-X", "sasl.password=wrong"]].concat(), "sasl.password");
     }
     refused(&["-b", &address, "-t", "secure"], "security.protocol");
+}
+
+#[test]
+fn a_client_certificate_and_a_token_open_the_door() {
+    let kafka = Kafka::start(Options { client_auth: ClientAuth::Required, ..Options::secure() });
+    kafka.create_topic("secure", 1, &[]);
+    kafka.producer(&[]).send_all(&orders("secure", 0, 100));
+    let certificates = kafka.certificates();
+    let ca = format!("ssl.ca.location={}", certificates.ca.display());
+
+    let (by_tls, certificate, key) = (
+        kafka.address(Listener::Ssl),
+        format!("ssl.certificate.location={}", certificates.client_certificate.display()),
+        format!("ssl.key.location={}", certificates.client_key.display()),
+    );
+    let tls = ["-b", &by_tls, "-t", "secure", "-X", "security.protocol=SSL", "-X", &ca];
+    assert_clean(&audit(&[&tls[..], &["-X", &certificate, "-X", &key]].concat()), "client certificate");
+    refused(&tls, "ssl.certificate.location");
+
+    // What a broker without a verifier takes: a JSON web token without a signature.
+    let part = r#"part() { printf '%s' "$1" | base64 -w0 | tr '+/' '-_' | tr -d '='; }"#;
+    let token = |subject: &str| {
+        let claims = format!(r#"{{\"sub\":\"{subject}\",\"iat\":$(date +%s),\"exp\":$(($(date +%s) + 600))}}"#);
+        format!(r#"sordini.oauth.token.command={part}; echo "$(part '{{"alg":"none"}}').$(part "{claims}").""#)
+    };
+    let by_sasl = kafka.address(Listener::SaslPlaintext);
+    let sasl = ["-b", &by_sasl, "-t", "secure", "-X", "security.protocol=SASL_PLAINTEXT"];
+    let bearer = |token: &str| {
+        let all = [&sasl[..], &["-X", "sasl.mechanism=OAUTHBEARER", "-X", token]].concat();
+        all.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (right, broken) = (bearer(&token("alice")), bearer("sordini.oauth.token=not-a-token"));
+    assert_clean(&audit(&right.iter().map(String::as_str).collect::<Vec<_>>()), "OAUTHBEARER");
+    refused(&broken.iter().map(String::as_str).collect::<Vec<_>>(), "token");
 }
