@@ -16,8 +16,24 @@ pub enum LedgerError {
         path.display()
     )]
     Damaged { path: PathBuf, what: String },
-    #[error("{}: {why}; put back the key file that belongs to this ledger, or name another directory", path.display())]
+    #[error(
+        "{}: {why}; put back the key file that belongs to this ledger or name it with --ledger-key, or name another directory",
+        path.display()
+    )]
     Key { path: PathBuf, why: &'static str },
+    #[error("the ledger {} was not made with the given key; name the key it was made with", path.display())]
+    OtherKey { path: PathBuf },
+    #[error("a key is written in 384 hexadecimal digits; check SORDINI_LEDGER_KEY, or name a key file instead")]
+    KeyText,
+    #[error("{} exists and is not overwritten, or ledgers made with it could not be read; name another file", path.display())]
+    KeyExists { path: PathBuf },
+    #[error(
+        "the ledgers {} and {} were made with different keys, so identities cannot be compared; audit one of them anew with the other's key, by --ledger-key",
+        ours.display(), theirs.display()
+    )]
+    DifferentKeys { ours: PathBuf, theirs: PathBuf },
+    #[error("there is no ledger in {}; name the directory that `sordini audit --ledger` was given", path.display())]
+    Absent { path: PathBuf },
     #[error("{}: written in format {found}, this sordini reads format {known}; use a newer sordini", path.display())]
     Version { path: PathBuf, found: u32, known: u32 },
     #[error("the manifest {}: {source}; check its permissions and its disk, then start again", path.display())]

@@ -10,34 +10,53 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::error::{LedgerError, Result};
-use super::files::Files;
+use super::files::{Files, TMP};
 
-const NAME: &str = "journal";
+/// A rewritten journal is written in pieces of about this size.
+const WRITE_BYTES: usize = 256 << 10;
 /// Length u32, checksum u32, key u128.
 const FRAME_HEAD: usize = 24;
 
 pub(super) struct Journal {
     file: File,
+    name: String,
     path: PathBuf,
     len: u64,
 }
 
+/// The first journal has no number.
+pub(super) fn name(number: u64) -> String {
+    if number == 0 { "journal".to_owned() } else { format!("journal-{number:08}") }
+}
+
 impl Journal {
-    /// Opens the journal, cuts it to its committed length and verifies every frame.
-    pub fn open(files: &Files, len: u64) -> Result<Self> {
-        let file = files.open_or_create(NAME)?;
-        let path = files.path(NAME);
+    /// Opens the journal of a number, cuts it to its committed length and verifies every frame. A reader leaves it as it
+    /// is, and verifies what it reads.
+    pub fn open(files: &Files, number: u64, len: u64, is_reader: bool) -> Result<Self> {
+        let name = name(number);
+        let path = files.path(&name);
+        let file = match is_reader {
+            false => files.open_or_create(&name)?,
+            true => File::open(&path).map_err(|source| match source.kind() {
+                std::io::ErrorKind::NotFound => LedgerError::damaged(&path, "missing though a commit names it"),
+                _ => LedgerError::io(&path, source),
+            })?,
+        };
         let actual = file.metadata().map_err(|source| LedgerError::io(&path, source))?.len();
         if actual < len {
             return Err(LedgerError::damaged(&path, format!("{actual} bytes long where {len} were committed")));
         }
-        if actual > len {
-            files.truncate(&file, NAME, len)?;
+        let journal = Self { file, name, path, len };
+        if is_reader {
+            return Ok(journal);
         }
-        for frame in Frames::new(&file, &path, len)? {
+        if actual > len {
+            files.truncate(&journal.file, &journal.name, len)?;
+        }
+        for frame in Frames::new(&journal.file, &journal.path, len)? {
             frame?;
         }
-        Ok(Self { file, path, len })
+        Ok(journal)
     }
 
     pub fn len(&self) -> u64 {
@@ -60,14 +79,70 @@ impl Journal {
     /// Appends encoded entries and returns the length to be committed; [`Journal::accept`] makes it count.
     pub fn append(&self, files: &Files, frames: &[u8]) -> Result<u64> {
         if !frames.is_empty() {
-            files.write_at(&self.file, NAME, frames, self.len)?;
-            files.sync(&self.file, NAME)?;
+            files.write_at(&self.file, &self.name, frames, self.len)?;
+            files.sync(&self.file, &self.name)?;
         }
         Ok(self.len + frames.len() as u64)
     }
 
     pub fn accept(&mut self, len: u64) {
         self.len = len;
+    }
+
+    /// Writes the last entry of every key that is to be kept into a new journal under its temporary name, synced. With it
+    /// comes how many entries it holds.
+    pub fn rewrite(&self, files: &Files, number: u64, keep: &dyn Fn(u128) -> bool) -> Result<(Self, u64)> {
+        let tmp = name(number) + TMP;
+        let mut new = Self { file: files.create(&tmp)?, path: files.path(&tmp), name: tmp, len: 0 };
+        let (mut frames, mut kept) = (Vec::new(), 0);
+        for entry in self.entries()? {
+            let entry = entry?;
+            if keep(entry.0) {
+                frames.extend(Self::encode(&[entry])?);
+                kept += 1;
+            }
+            if frames.len() >= WRITE_BYTES {
+                files.write_at(&new.file, &new.name, &frames, new.len)?;
+                new.len += frames.len() as u64;
+                frames.clear();
+            }
+        }
+        files.write_at(&new.file, &new.name, &frames, new.len)?;
+        new.len += frames.len() as u64;
+        files.sync(&new.file, &new.name)?;
+        Ok((new, kept))
+    }
+
+    /// Gives a rewritten journal its name.
+    pub fn rename(&mut self, files: &Files, number: u64) -> Result<()> {
+        let to = name(number);
+        files.rename(&self.name, &to)?;
+        (self.path, self.name) = (files.path(&to), to);
+        Ok(())
+    }
+
+    /// Calls `visit` for every entry of these keys, in the order they were written.
+    pub fn entries_of(&self, keys: &[u128], visit: &mut dyn FnMut(u128, &[u8])) -> Result<()> {
+        let mut frames = Frames::new(&self.file, &self.path, self.len)?;
+        while let Some(frame) = frames.next() {
+            let (key, _) = frame?;
+            if keys.contains(&key) {
+                visit(key, &frames.bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every frame up to the first damaged one, which is the error.
+    pub fn count(&self) -> Result<(u64, Option<LedgerError>)> {
+        let mut count = 0;
+        for frame in Frames::new(&self.file, &self.path, self.len)? {
+            match frame {
+                Ok(_) => count += 1,
+                Err(error) => return Ok((count, Some(error))),
+            }
+        }
+        Ok((count, None))
     }
 
     /// The last entry of every key, in the order the keys were first written.

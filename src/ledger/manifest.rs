@@ -4,6 +4,7 @@
 //! sled is given little on purpose: values over 1 KiB become files it does not sync, batches over about 512 keys leak,
 //! and its `flush` does not sync its file, so [`Manifest::commit`] does (spacejam/sled#1452).
 
+use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -11,11 +12,16 @@ use super::error::{LedgerError, Result};
 use super::files::Files;
 
 pub(super) const DIR: &str = "meta";
-/// The format of everything in the directory.
+/// The format of run files, and of a manifest that names nothing format 1 did not know.
 pub(super) const FORMAT: u32 = 1;
+/// The format of a manifest with forgotten identities or a rewritten journal: older versions must not open it.
+const NEWEST: u32 = 2;
 const IDS_KEY: &[u8] = b"v";
 const COMMIT_KEY: &[u8] = b"c";
 const RUN_PREFIX: &[u8] = b"r/";
+const FORGOTTEN_PREFIX: &[u8] = b"x/";
+/// sled leaks on larger batches.
+const MOST_KEYS: usize = 256;
 /// sled lets go of its lock a little after it was dropped.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const CACHE_BYTES: u64 = 4 << 20;
@@ -36,6 +42,8 @@ pub(super) struct CommitRecord {
     pub state_checksum: u64,
     pub journal_len: u64,
     pub next_run: u64,
+    /// Number of the journal file; counts its rewritings.
+    pub journal: u64,
 }
 
 /// What a commit says of a run, enough to know its file again.
@@ -90,18 +98,15 @@ impl Manifest {
         let mut read = || Some((fields.u32()?, fields.u64()?, fields.u128()?));
         let (format, secret, ledger) =
             read().ok_or_else(|| LedgerError::damaged(&path, "the ids of the ledger are cut short"))?;
-        if format != FORMAT {
-            return Err(LedgerError::Version { path, found: format, known: FORMAT });
+        if !(FORMAT..=NEWEST).contains(&format) {
+            return Err(LedgerError::Version { path, found: format, known: NEWEST });
         }
         Ok(Some(Ids { ledger, secret }))
     }
 
     pub fn set_ids(&self, files: &Files, ids: Ids) -> Result<()> {
-        let mut value = FORMAT.to_le_bytes().to_vec();
-        value.extend_from_slice(&ids.secret.to_le_bytes());
-        value.extend_from_slice(&ids.ledger.to_le_bytes());
         let path = files.path(DIR);
-        self.db.insert(IDS_KEY, value).map_err(|source| LedgerError::manifest(&path, source))?;
+        self.db.insert(IDS_KEY, ids.encode(FORMAT)).map_err(|source| LedgerError::manifest(&path, source))?;
         self.sync(files)
     }
 
@@ -122,10 +127,60 @@ impl Manifest {
         Ok(runs)
     }
 
+    /// The format in force; the first one before anything is written.
+    pub fn format(&self, files: &Files) -> Result<u32> {
+        let value = self.db.get(IDS_KEY).map_err(|source| LedgerError::manifest(&files.path(DIR), source))?;
+        Ok(value.and_then(|value| Fields(&value).u32()).unwrap_or(FORMAT))
+    }
+
+    /// Identities to be ignored in runs below a number.
+    pub fn forgotten(&self, files: &Files) -> Result<BTreeMap<u128, u64>> {
+        let mut forgotten = BTreeMap::new();
+        for entry in self.db.scan_prefix(FORGOTTEN_PREFIX) {
+            let (key, value) = entry.map_err(|source| LedgerError::manifest(&files.path(DIR), source))?;
+            let read =
+                || Some((Fields(key.strip_prefix(FORGOTTEN_PREFIX)?).u128()?.swap_bytes(), Fields(&value).u64()?));
+            let (identity, before) = read().ok_or_else(|| cut_short(files, "forgotten identity"))?;
+            forgotten.insert(identity, before);
+        }
+        Ok(forgotten)
+    }
+
+    /// Takes back what hides nothing any more. Not all at once, and it need not be: it changes no answer.
+    pub fn remove_forgotten(&self, files: &Files, identities: &[u128]) -> Result<()> {
+        for some in identities.chunks(MOST_KEYS) {
+            let mut batch = sled::Batch::default();
+            some.iter().for_each(|identity| batch.remove(forgotten_key(*identity)));
+            files.step(DIR)?;
+            self.db.apply_batch(batch).map_err(|source| LedgerError::manifest(&files.path(DIR), source))?;
+            self.sync(files)?;
+        }
+        Ok(())
+    }
+
     /// The commit point: everything in it holds after a crash, or nothing.
     pub fn commit(&self, files: &Files, record: &CommitRecord, add: &[RunRecord], remove: &[RunRecord]) -> Result<()> {
+        self.commit_forgetting(files, record, add, remove, &[])
+    }
+
+    /// [`Manifest::commit`] with identities that are ignored from now on in runs below `record.next_run`.
+    pub fn commit_forgetting(
+        &self,
+        files: &Files,
+        record: &CommitRecord,
+        add: &[RunRecord],
+        remove: &[RunRecord],
+        forget: &[u128],
+    ) -> Result<()> {
         let mut batch = sled::Batch::default();
         batch.insert(COMMIT_KEY, record.encode());
+        if (record.journal > 0 || !forget.is_empty()) && self.format(files)? != NEWEST {
+            let ids = self.ids(files)?.ok_or_else(|| cut_short(files, "ledger's ids"))?;
+            batch.insert(IDS_KEY, ids.encode(NEWEST));
+        }
+        for identity in forget {
+            batch.insert(forgotten_key(*identity), &record.next_run.to_le_bytes());
+        }
         for run in add {
             batch.insert(run.key(), run.encode());
         }
@@ -151,12 +206,26 @@ fn cut_short(files: &Files, what: &str) -> LedgerError {
     LedgerError::damaged(&files.path(DIR), format!("the record of a {what} is cut short"))
 }
 
+/// Big endian, so that keys sort by identity.
+fn forgotten_key(identity: u128) -> Vec<u8> {
+    [FORGOTTEN_PREFIX, &identity.to_be_bytes()].concat()
+}
+
+impl Ids {
+    fn encode(&self, format: u32) -> Vec<u8> {
+        let mut value = format.to_le_bytes().to_vec();
+        value.extend_from_slice(&self.secret.to_le_bytes());
+        value.extend_from_slice(&self.ledger.to_le_bytes());
+        value
+    }
+}
+
 impl CommitRecord {
+    /// The last field only where there is something to say, which format 1 does not know.
     fn encode(&self) -> Vec<u8> {
-        [self.state, self.state_len, self.state_checksum, self.journal_len, self.next_run]
-            .iter()
-            .flat_map(|field| field.to_le_bytes())
-            .collect()
+        let fields = [self.state, self.state_len, self.state_checksum, self.journal_len, self.next_run, self.journal];
+        let said = if self.journal == 0 { 5 } else { 6 };
+        fields[..said].iter().flat_map(|field| field.to_le_bytes()).collect()
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
@@ -167,6 +236,7 @@ impl CommitRecord {
             state_checksum: fields.u64()?,
             journal_len: fields.u64()?,
             next_run: fields.u64()?,
+            journal: fields.u64().unwrap_or_default(),
         })
     }
 }

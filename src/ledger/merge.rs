@@ -41,6 +41,13 @@ pub(super) fn write(
     inputs: &[&Run],
     sort: &mut SortScratch,
 ) -> Result<Merged> {
+    let mut kept = 0;
+    for (at, run) in inputs.iter().enumerate() {
+        match run.hidden_rows() {
+            Ok(hidden) => kept += run.record.rows - hidden,
+            Err(error) => return damaged(at, error),
+        }
+    }
     let records = || inputs.iter().map(|run| &run.record);
     let head = RunHead {
         ids,
@@ -48,7 +55,7 @@ pub(super) fn write(
         generation: records().map(|record| record.generation).max().unwrap_or_default(),
         min_second: records().map(|record| record.min_second).min().unwrap_or_default(),
         max_second: records().map(|record| record.max_second).max().unwrap_or_default(),
-        rows: records().map(|record| record.rows).sum(),
+        rows: kept,
         extents: inputs.iter().map(|run| run.extents()).sum(),
         span: records().map(|record| record.span).sum(),
     };

@@ -10,21 +10,25 @@
 mod buffer;
 mod error;
 mod files;
+mod forgotten;
 mod journal;
 mod key;
 mod manifest;
 mod merge;
 mod rows;
 mod run;
+mod scan;
 mod settle;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use error::LedgerError;
+pub use key::Key;
 pub use run::{Damage, Part};
+pub use scan::{Scan, Scanned};
 pub use settle::Settled;
-pub use store::{Ledger, Options, Stats};
+pub use store::{About, Compacted, Fault, Ledger, LookUp, Options, RunAbout, Stats, Verified, verify};
 
 /// One stretch of one partition in columns, ascending by offset: what the engine hands over.
 #[derive(Clone, Debug, Default)]

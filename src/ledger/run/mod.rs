@@ -3,8 +3,10 @@
 //! A run knows how to say "certainly not here" from its prefix (fences and tags), and to prove "here" from the row.
 //! It does not know which runs there are or what a repeat is.
 
+mod check;
 mod format;
 mod reader;
+mod walk;
 mod writer;
 
 pub(super) use reader::{Probe, Run};

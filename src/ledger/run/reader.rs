@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::super::Seen;
 use super::super::error::{LedgerError, Result};
 use super::super::files::Files;
+use super::super::forgotten::Forgotten;
 use super::super::manifest::{Fields, Ids, RunRecord};
 use super::super::rows::{BUCKETS, Extent, Row, bucket_of};
 use super::format::{
@@ -20,15 +21,16 @@ use super::format::{
 };
 use super::{Damage, Part, ReadError};
 
-type Read<T> = std::result::Result<T, ReadError>;
+pub(super) type Read<T> = std::result::Result<T, ReadError>;
 
 pub struct Run {
     pub record: RunRecord,
-    path: PathBuf,
-    file: File,
-    layout: Layout,
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    pub(super) layout: Layout,
     /// First rank and prefix checksum of each bucket; one more entry ends the last.
-    directory: Vec<(u32, u32)>,
+    pub(super) directory: Vec<(u32, u32)>,
+    pub(super) forgotten: Forgotten,
     resident: Option<Resident>,
     /// A part failed its checksum: a merge would make that forgotten.
     pub is_damaged: bool,
@@ -57,7 +59,7 @@ pub struct Probe {
 }
 
 #[derive(Default)]
-struct CachedPage {
+pub(super) struct CachedPage {
     key: Option<(u64, u64)>,
     bytes: Vec<u8>,
 }
@@ -98,7 +100,16 @@ impl Run {
         if !directory.is_sorted_by_key(|(first, _)| *first) || u64::from(directory[BUCKETS].0) != layout.rows {
             return Err(damaged("its directory does not add up"));
         }
-        Ok(Self { record, path, file, layout, directory, resident: None, is_damaged: false })
+        Ok(Self {
+            record,
+            path,
+            file,
+            layout,
+            directory,
+            forgotten: Forgotten::default(),
+            resident: None,
+            is_damaged: false,
+        })
     }
 
     /// Name of the file in the ledger's directory, once it is committed.
@@ -219,7 +230,7 @@ impl Run {
         for (at, _) in tags.chunks_exact(2).enumerate().filter(|(_, bytes)| **bytes == tag.to_le_bytes()) {
             let rank = u64::from(self.directory[bucket].0) + (start + at) as u64;
             let found = self.row(rank, upper, &mut probe.rows).and_then(|row| {
-                if (row.hi, row.lo) != (hi, lo) {
+                if (row.hi, row.lo) != (hi, lo) || self.forgotten.hides(hi, lo, self.record.number) {
                     return Ok(None);
                 }
                 let extent = self.extent_of(row.code, &mut probe.extents)?;
@@ -238,18 +249,22 @@ impl Run {
         match error {
             ReadError::Failed(error) => Err(error),
             ReadError::Damaged(part) => {
-                let rows = match part {
-                    Part::Rows { .. } => self.layout.shape.rows_a_page() as u64,
-                    Part::Prefix { bucket } => self.bucket_len(bucket as usize) as u64,
-                    Part::Extents { .. } => self.record.rows,
-                };
-                damage.insert(Damage { run: self.record.number, part, rows });
+                damage.insert(Damage { run: self.record.number, part, rows: self.affected(part) });
                 Ok(())
             }
         }
     }
 
-    /// Appends the rows of a bucket, `shift` added to their codes.
+    /// At most so many sightings a damaged part concerns.
+    pub(super) fn affected(&self, part: Part) -> u64 {
+        match part {
+            Part::Rows { .. } => self.layout.shape.rows_a_page() as u64,
+            Part::Prefix { bucket } => self.bucket_len(bucket as usize) as u64,
+            Part::Extents { .. } => self.record.rows,
+        }
+    }
+
+    /// Appends the rows of a bucket, forgotten ones apart, `shift` added to their codes.
     pub fn load_bucket(&self, bucket: usize, shift: u64, scratch: &mut Vec<u8>, out: &mut Vec<Row>) -> Read<()> {
         if self.bucket_len(bucket) == 0 {
             return Ok(());
@@ -273,7 +288,9 @@ impl Run {
                 let upper = shape.upper(bucket, group, u16::from_le_bytes([tag[0], tag[1]]));
                 let page = (rank / shape.rows_a_page() as u64 - pages.start) as usize;
                 let row = self.row_in(&bytes[PAGE * page..][..PAGE], rank, upper)?;
-                out.push(Row { code: row.code + shift, ..row });
+                if !self.forgotten.hides(row.hi, row.lo, self.record.number) {
+                    out.push(Row { code: row.code + shift, ..row });
+                }
             }
         }
         Ok(())
@@ -290,7 +307,7 @@ impl Run {
         })
     }
 
-    fn row(&self, rank: u64, upper: u64, cached: &mut CachedPage) -> Read<Row> {
+    pub(super) fn row(&self, rank: u64, upper: u64, cached: &mut CachedPage) -> Read<Row> {
         let page = rank / self.layout.shape.rows_a_page() as u64;
         let bytes = cached.load(self, page, PAGE as u64 * (1 + page), Part::Rows { page })?;
         self.row_in(bytes, rank, upper)
@@ -346,7 +363,7 @@ impl Run {
     }
 
     /// Reads a part; a file that has become too short is damage like a failed checksum.
-    fn read(&self, at: u64, bytes: &mut [u8], part: Part) -> Read<()> {
+    pub(super) fn read(&self, at: u64, bytes: &mut [u8], part: Part) -> Read<()> {
         self.file.read_exact_at(bytes, at).map_err(|source| match source.kind() {
             io::ErrorKind::UnexpectedEof => ReadError::Damaged(part),
             _ => ReadError::Failed(LedgerError::io(&self.path, source)),
@@ -372,7 +389,7 @@ impl CachedPage {
 
 impl<'a> Prefix<'a> {
     /// First row of a group within its bucket, and the group's tags.
-    fn group(&self, group: usize) -> (usize, &'a [u8]) {
+    pub(super) fn group(&self, group: usize) -> (usize, &'a [u8]) {
         let fence = |at: usize| {
             let bytes = self.fences.get(4 * at..4 * at + 4).and_then(|bytes| bytes.first_chunk());
             bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)

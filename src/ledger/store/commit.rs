@@ -31,6 +31,7 @@ impl Ledger {
             state_checksum: xxh3_64(state),
             journal_len: self.journal.append(&self.files, frames)?,
             next_run: self.next_run,
+            journal: self.last.journal,
         };
         self.files.write_whole(&state_name(record.state), state)?;
         let added = self.install(record, added, &dropped)?;
@@ -48,7 +49,7 @@ impl Ledger {
     }
 
     /// Gives new runs their names and commits them with `record`; what is removed goes only once the commit holds.
-    fn install(&mut self, record: CommitRecord, mut added: Vec<Run>, removed: &[Run]) -> Result<Vec<Run>> {
+    pub(super) fn install(&mut self, record: CommitRecord, mut added: Vec<Run>, removed: &[Run]) -> Result<Vec<Run>> {
         for run in &mut added {
             let tmp = tmp_name(run.record.number);
             self.files.sync_path(&tmp)?;

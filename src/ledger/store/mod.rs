@@ -1,7 +1,11 @@
 //! The ledger as the engine uses it: open, insert, settle, commit, find. Ties buffer, runs, journal and manifest
 //! together; [`commit`] owns the order of steps in which a commit becomes durable.
 
+mod access;
 mod commit;
+mod reads;
+mod upkeep;
+mod verify;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -14,13 +18,19 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::buffer::Buffer;
 use super::error::{LedgerError, Result};
 use super::files::{Faults, Files, TMP};
-use super::journal::Journal;
+use super::forgotten::Forgotten;
+use super::journal::{self, Journal};
 use super::key::{self, SECRET};
 use super::manifest::{CommitRecord, Ids, Manifest};
 use super::rows::{BUCKETS, Row, SortScratch, bucket_of};
 use super::run::{self, Damage, Probe, Run, RunHead, RunWriter};
 use super::settle::{Scratch, Settled, Settler, is_in_reach};
 use super::{Repeat, Seen, Sightings};
+use access::Access;
+
+pub use reads::{About, LookUp, RunAbout};
+pub use upkeep::Compacted;
+pub use verify::{Fault, Verified, verify};
 
 const LOCK: &str = "lock";
 /// The smallest buffer.
@@ -89,6 +99,7 @@ pub struct Ledger {
     journal: Journal,
     buffer: Buffer,
     state: Option<Vec<u8>>,
+    forgotten: Forgotten,
     last: CommitRecord,
     next_run: u64,
     probe: Probe,
@@ -109,6 +120,10 @@ impl Ledger {
     }
 
     pub(in crate::ledger) fn open_tuned(dir: &Path, tuning: Tuning) -> Result<Self> {
+        Self::open_as(dir, tuning, Access::default())
+    }
+
+    fn open_as(dir: &Path, tuning: Tuning, access: Access<'_>) -> Result<Self> {
         let files = Files::new(dir, tuning.durable, tuning.faults.clone())?;
         let lock = lock(&files)?;
         let manifest = Manifest::open(&files)?;
@@ -116,7 +131,7 @@ impl Ledger {
         if known.is_none() && files.names()?.iter().any(|name| is_committed_name(name)) {
             return Err(LedgerError::damaged(dir, "there are runs or a state but no manifest"));
         }
-        let secret = key::load_or_create(&files, known)?;
+        let secret = key::load_or_create(&files, known, access.key)?;
         let ids = match known {
             Some(ids) => ids,
             None => {
@@ -128,13 +143,14 @@ impl Ledger {
         let last = manifest.last(&files)?;
         let state = last.as_ref().map(|last| read_state(&files, last)).transpose()?;
         let last = last.unwrap_or_default();
+        let forgotten = Forgotten::new(manifest.forgotten(&files)?);
         let runs = manifest
             .runs(&files)?
             .into_iter()
-            .map(|record| Run::open(&files, &run::name(record.number), record, ids))
+            .map(|record| Ok(Run::open(&files, &run::name(record.number), record, ids)?.forgetting(&forgotten)))
             .collect::<Result<Vec<_>>>()?;
         let mut ledger = Self {
-            journal: Journal::open(&files, last.journal_len)?,
+            journal: Journal::open(&files, last.journal, last.journal_len, access.is_reader)?,
             buffer: Buffer::new(tuning.buffer_bytes),
             next_run: last.next_run,
             pending: Vec::new(),
@@ -145,13 +161,17 @@ impl Ledger {
             manifest,
             runs,
             state,
+            forgotten,
             last,
             ids,
             secret,
             tuning,
             files,
         };
-        ledger.remove_unnamed()?;
+        if !access.is_reader {
+            ledger.remove_unnamed()?;
+            ledger.remove_forgotten()?;
+        }
         ledger.arrange()?;
         Ok(ledger)
     }
@@ -333,8 +353,10 @@ impl Ledger {
     fn remove_unnamed(&self) -> Result<()> {
         let mut named: BTreeSet<String> = self.runs.iter().map(Run::name).collect();
         named.insert(state_name(self.last.state));
+        named.insert(journal::name(self.last.journal));
         for name in self.files.names()? {
-            if name.ends_with(TMP) || is_committed_name(&name) && !named.contains(&name) {
+            let is_named_once = is_committed_name(&name) || name == journal::name(0);
+            if name.ends_with(TMP) || is_named_once && !named.contains(&name) {
                 self.files.discard(&name);
             }
         }
@@ -352,7 +374,7 @@ fn state_name(number: u64) -> String {
 
 /// Whether a name is one that only a commit gives.
 fn is_committed_name(name: &str) -> bool {
-    let number = name.strip_prefix("run-").or_else(|| name.strip_prefix("state-"));
+    let number = ["run-", "state-", "journal-"].iter().find_map(|kind| name.strip_prefix(kind));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 

@@ -4,6 +4,8 @@ mod crash;
 mod damage;
 mod format;
 mod model;
+mod upkeep;
+mod verify;
 
 use std::path::Path;
 
