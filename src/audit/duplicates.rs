@@ -58,6 +58,19 @@ impl Case {
         }
     }
 
+    /// The arrivals that are listed, and how many there were.
+    pub fn arrivals(&self) -> (Vec<Seen>, u64) {
+        let seen = |(&checksum, place): (&u64, &Place)| Seen {
+            partition: place.partition,
+            offset: place.offset,
+            second: place.second,
+            checksum,
+            producer: Producer { id: place.producer.0, epoch: place.producer.1 },
+        };
+        let all = self.contents.iter().flat_map(|(checksum, copies)| copies.places.iter().map(move |p| (checksum, p)));
+        (all.map(seen).collect(), self.contents.values().map(|copies| copies.count).sum())
+    }
+
     /// Content of the earliest arrival.
     fn original(&self) -> Option<u64> {
         self.contents.iter().min_by_key(|(_, copies)| copies.places.first().copied()).map(|(&checksum, _)| checksum)
@@ -102,6 +115,10 @@ impl Duplicates {
         case.add(&repeat.again);
         case.value = case.value.take().or(value);
         self.changed.push(repeat.identity);
+    }
+
+    pub fn case(&self, identity: u128) -> Option<&Case> {
+        self.cases.get(&identity)
     }
 
     /// Cases that changed since the last call.

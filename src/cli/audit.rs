@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
 use super::Global;
-use super::common::{self, Connection, Output};
+use super::common::{self, Connection, KeyArgs, Output};
 use crate::audit::coverage::Isolation;
 use crate::audit::verdict::Report;
 use crate::config::{AuditFile, Client, NumberEncoding, Scope, View, parse_duration, parse_size};
@@ -98,6 +98,8 @@ pub struct AuditArgs {
     /// Directory that keeps sightings, positions and findings; a second run continues there
     #[arg(long, value_name = "DIR")]
     ledger: Option<PathBuf>,
+    #[command(flatten)]
+    key: KeyArgs,
     /// Memory for the ledger's buffer and filters [default: 96MiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<usize>,
@@ -229,6 +231,7 @@ fn resolve(args: AuditArgs) -> anyhow::Result<Plan> {
         timestamp_bound: args.timestamp_bound.or(file.timestamp_bound).unwrap_or(Duration::from_secs(3600)),
         isolation,
         ledger: args.ledger.or(file.ledger),
+        key: args.key.resolve(file.ledger_key.as_deref())?,
         memory_bytes: args.memory.or(file.memory).unwrap_or(96 << 20),
         commit_every: args.commit_every.or(file.commit_every).unwrap_or(Duration::from_secs(5)),
         follow,

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Global, LogForm, When};
 use crate::engine::Progress;
+use crate::ledger::Key;
 use crate::report::Format;
 use crate::source::Properties;
 use crate::source::properties;
@@ -54,6 +55,28 @@ impl Connection {
             all.insert("bootstrap.servers".to_owned(), brokers.clone());
         }
         Ok(all)
+    }
+}
+
+/// The key identities are hashed with, when it is kept outside of the ledger.
+#[derive(Args, Clone, Default)]
+pub struct KeyArgs {
+    /// File with the ledger's key, made by `sordini ledger key`; none is then kept in the ledger's directory. The variable
+    /// SORDINI_LEDGER_KEY may hold the key itself, in hexadecimal
+    #[arg(long = "ledger-key", value_name = "FILE", env = "SORDINI_LEDGER_KEY_FILE")]
+    ledger_key: Option<PathBuf>,
+}
+
+impl KeyArgs {
+    /// The flag, then the environment, then the configuration file.
+    pub fn resolve(&self, configured: Option<&Path>) -> anyhow::Result<Option<Key>> {
+        let in_clear = std::env::var("SORDINI_LEDGER_KEY").ok().filter(|text| !text.is_empty());
+        match (&self.ledger_key, in_clear, configured) {
+            (Some(file), _, _) => Ok(Some(Key::read(file)?)),
+            (None, Some(text), _) => Ok(Some(Key::parse(&text)?)),
+            (None, None, Some(file)) => Ok(Some(Key::read(file)?)),
+            (None, None, None) => Ok(None),
+        }
     }
 }
 

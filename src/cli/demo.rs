@@ -138,6 +138,7 @@ fn audit(args: &DemoArgs, properties: &Properties, global: &Global) -> anyhow::R
         timestamp_bound: Duration::from_secs(3600),
         isolation: Isolation::ReadCommitted,
         ledger: None,
+        key: None,
         memory_bytes: 96 << 20,
         commit_every: Duration::from_secs(5),
         follow: false,

@@ -5,7 +5,9 @@ mod audit;
 mod common;
 mod demo;
 mod generate;
+mod ledger;
 mod score;
+mod trace;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -64,6 +66,10 @@ enum When {
 enum Command {
     /// Read topics (or lines) and judge them
     Audit(Box<audit::AuditArgs>),
+    /// Say where an identity was seen
+    Trace(trace::TraceArgs),
+    /// Look after a ledger: its size, its health, what it keeps
+    Ledger(ledger::LedgerArgs),
     /// Write traffic with known faults, and the truth about them
     Generate(Box<generate::GenerateArgs>),
     /// Compare findings with the truth of `generate`
@@ -96,6 +102,8 @@ pub fn run() -> ExitCode {
     common::start_log(&cli.global);
     let outcome = match cli.command {
         Command::Audit(args) => audit::run(*args, &cli.global),
+        Command::Trace(args) => trace::run(args, &cli.global),
+        Command::Ledger(args) => ledger::run(args, &cli.global),
         Command::Generate(args) => generate::run(*args, &cli.global),
         Command::Score(args) => score::run(args, &cli.global),
         Command::Demo(args) => demo::run(args, &cli.global),

@@ -66,6 +66,7 @@ pub struct AuditFile {
     pub isolation: Option<View>,
     pub follow: Option<bool>,
     pub ledger: Option<PathBuf>,
+    pub ledger_key: Option<PathBuf>,
     #[serde(default, deserialize_with = "size")]
     pub memory: Option<usize>,
     pub show_keys: Option<bool>,

@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::partitions::{Partitions, States};
 use super::state::{self, Entry, State};
+use super::trace::Ask;
 use super::{Chunk, EngineError, Message, Progress, Settings};
 use crate::audit::duplicates::Duplicates;
 use crate::audit::finding::{Finding, Grade, Kind, Rung};
@@ -122,6 +123,7 @@ impl<'a> Auditor<'a> {
     pub fn run(
         &mut self,
         queue: &Receiver<Message>,
+        asks: &Receiver<Ask>,
         progress: &Progress,
         committed: &mut dyn FnMut(&[Finding]),
     ) -> Result<(), EngineError> {
@@ -137,6 +139,10 @@ impl<'a> Auditor<'a> {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if let Ok(ask) = asks.try_recv() {
+                // Who asked may have gone away.
+                let _ = ask.reply.send(self.answer(&ask.question));
             }
             if self.ledger.is_full() || (self.dirty && last_commit.elapsed() >= self.settings.commit_every) {
                 self.commit(committed)?;
@@ -295,7 +301,7 @@ impl<'a> Auditor<'a> {
     }
 }
 
-fn damage_finding(damage: &Damage) -> Finding {
+pub(super) fn damage_finding(damage: &Damage) -> Finding {
     let (part, what) = match damage.part {
         Part::Rows { page } => (format!("page {page}"), "identities in it are taken for new"),
         Part::Prefix { bucket } => (format!("the prefix of bucket {bucket}"), "identities in it are taken for new"),
@@ -336,7 +342,7 @@ fn latest_of_each(findings: Vec<Finding>) -> Vec<Finding> {
     latest
 }
 
-fn number_identity(hasher: &mut IdentityHasher, session: u64, incarnation: u32, number: i64) -> u128 {
+pub(super) fn number_identity(hasher: &mut IdentityHasher, session: u64, incarnation: u32, number: i64) -> u128 {
     hasher.identity(Rung::Session, &[&session.to_le_bytes(), &incarnation.to_le_bytes(), &number.to_le_bytes()])
 }
 

@@ -11,6 +11,7 @@ mod partitions;
 mod report;
 mod sink;
 mod state;
+pub mod trace;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,11 +25,12 @@ use crate::audit::finding::Finding;
 use crate::audit::partition::PartitionState;
 use crate::audit::verdict::Report;
 use crate::identify::{Observations, Rules};
-use crate::ledger::{Ledger, LedgerError, Options};
+use crate::ledger::{Key, Ledger, LedgerError, Options};
 use crate::source::{Source, SourceError};
 use auditor::Auditor;
 use partitions::Partitions;
 use sink::ReaderSink;
+use trace::Listener;
 
 /// Chunks in flight between the readers and the auditor.
 const QUEUE: usize = 8;
@@ -45,6 +47,8 @@ pub struct Settings {
     pub isolation: Isolation,
     /// Directory of the ledger; temporary when absent.
     pub ledger: Option<PathBuf>,
+    /// Kept outside of the ledger; the ledger makes its own when absent.
+    pub key: Option<Key>,
     pub memory_bytes: usize,
     /// Longest time between two commits, and so between an anomaly and its report.
     pub commit_every: Duration,
@@ -135,6 +139,9 @@ pub fn audit(
 
     let (sender, receiver) = bounded(QUEUE);
     let mut auditor = Auditor::new(settings, ledger, state, partitions.clone(), known_beforehand)?;
+    // Goes before the auditor does, whose ledger is the proof that the socket is ours.
+    let (asker, asks) = bounded(1);
+    let listener = settings.ledger.as_ref().and_then(|dir| Listener::start(dir, asker));
     let outcome = std::thread::scope(|scope| {
         let threads: Vec<_> = readers
             .into_iter()
@@ -149,7 +156,9 @@ pub fn audit(
             })
             .collect();
         drop(sender);
-        let audited = auditor.run(&receiver, progress, committed);
+        let audited = auditor.run(&receiver, &asks, progress, committed);
+        // Who asks now is told that nobody will answer.
+        drop(asks);
         if audited.is_err() {
             progress.stop();
         }
@@ -172,6 +181,7 @@ pub fn audit(
             auditor.reader_failed(error);
         }
     }
+    drop(listener);
     auditor.report(refused, began.elapsed(), progress.is_stopped())
 }
 
@@ -183,11 +193,12 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 fn open_ledger(settings: &Settings) -> Result<(Ledger, Option<tempfile::TempDir>), EngineError> {
     let options =
         |durable| Options { memory_bytes: settings.memory_bytes, horizon_seconds: settings.horizon.as_secs(), durable };
+    let key = settings.key.as_ref();
     match &settings.ledger {
-        Some(dir) => Ok((Ledger::open(dir, options(true))?, None)),
+        Some(dir) => Ok((Ledger::open_with(dir, options(true), key)?, None)),
         None => {
             let dir = tempfile::Builder::new().prefix("sordini-").tempdir().map_err(EngineError::TemporaryLedger)?;
-            Ok((Ledger::open(dir.path(), options(false))?, Some(dir)))
+            Ok((Ledger::open_with(dir.path(), options(false), key)?, Some(dir)))
         }
     }
 }

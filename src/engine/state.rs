@@ -1,5 +1,7 @@
 //! What the ledger keeps for the engine: one blob of state, and one journal entry per finding or case.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::{EngineError, Settings};
@@ -27,20 +29,25 @@ pub struct State {
 pub fn load(ledger: &Ledger, settings: &Settings) -> Result<State, EngineError> {
     let ours = rules(settings);
     let name = || settings.ledger.as_ref().map_or_else(String::new, |dir| dir.display().to_string());
-    let Some(bytes) = ledger.state() else {
+    let Some(state) = read(ledger.state(), settings.ledger.as_deref().unwrap_or(Path::new("")))? else {
         return Ok(State { version: VERSION, rules: ours, ..State::default() });
     };
-    let broken = |why: String| EngineError::State { ledger: name(), why };
+    if state.rules != ours {
+        return Err(EngineError::OtherRules { ledger: name(), theirs: state.rules, ours });
+    }
+    Ok(state)
+}
+
+/// The state as a ledger keeps it; none before the first commit.
+pub fn read(bytes: Option<&[u8]>, dir: &Path) -> Result<Option<State>, EngineError> {
+    let Some(bytes) = bytes else { return Ok(None) };
+    let broken = |why: String| EngineError::State { ledger: dir.display().to_string(), why };
     match postcard::take_from_bytes::<u16>(bytes) {
         Ok((VERSION, _)) => {}
         Ok((version, _)) => return Err(broken(format!("version {version}, this is {VERSION}"))),
         Err(error) => return Err(broken(error.to_string())),
     }
-    let state: State = postcard::from_bytes(bytes).map_err(|error| broken(error.to_string()))?;
-    if state.rules != ours {
-        return Err(EngineError::OtherRules { ledger: name(), theirs: state.rules, ours });
-    }
-    Ok(state)
+    postcard::from_bytes(bytes).map(Some).map_err(|error| broken(error.to_string()))
 }
 
 pub fn encode(state: &State) -> Result<Vec<u8>, EngineError> {

@@ -20,6 +20,8 @@ mod tests;
 use std::io::{self, Write};
 use std::path::Path;
 
+pub use format::{bytes, thousands, utc};
+
 use crate::audit::finding::Finding;
 use crate::audit::verdict::Report;
 

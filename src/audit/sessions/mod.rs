@@ -90,6 +90,11 @@ impl Sessions {
         self.labels.get(&session).map_or("", String::as_str)
     }
 
+    /// How often a session has begun anew so far.
+    pub fn incarnation_of(&self, session: u64) -> u32 {
+        self.current.get(&session).map_or(0, |session| session.incarnation)
+    }
+
     /// Takes one arrival. Returns the session's incarnation, which is part of a (session, number) identity.
     pub fn arrive(&mut self, arrival: &Arrival, lane: &Lane<'_>, rules: &SessionRules, out: &mut Vec<Finding>) -> u32 {
         let figures = &mut self.figures;
