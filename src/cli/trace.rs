@@ -112,7 +112,7 @@ pub fn run(args: TraceArgs, _: &Global) -> anyhow::Result<u8> {
         return Ok(exit::CLEAN);
     }
     if damage.is_empty() {
-        eprintln!("sordini: not found in {}", args.ledger.display());
+        eprintln!("sordini: not found in {}, which keeps sightings up to its horizon", args.ledger.display());
         return Ok(exit::FINDINGS);
     }
     eprintln!("sordini: not found, but {} is damaged where it may be", args.ledger.display());

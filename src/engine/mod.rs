@@ -34,6 +34,9 @@ use trace::Listener;
 
 /// Chunks in flight between the readers and the auditor.
 const QUEUE: usize = 8;
+/// How long a ledger may be in use before that is an error, and how often it is tried.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Milliseconds since 1970; replaced in tests.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -195,7 +198,16 @@ fn open_ledger(settings: &Settings) -> Result<(Ledger, Option<tempfile::TempDir>
         |durable| Options { memory_bytes: settings.memory_bytes, horizon_seconds: settings.horizon.as_secs(), durable };
     let key = settings.key.as_ref();
     match &settings.ledger {
-        Some(dir) => Ok((Ledger::open_with(dir, options(true), key)?, None)),
+        Some(dir) => {
+            // Somebody may just be looking something up.
+            let deadline = Instant::now() + LOCK_PATIENCE;
+            loop {
+                match Ledger::open_with(dir, options(true), key) {
+                    Err(LedgerError::Locked { .. }) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
+                    opened => return Ok((opened?, None)),
+                }
+            }
+        }
         None => {
             let dir = tempfile::Builder::new().prefix("sordini-").tempdir().map_err(EngineError::TemporaryLedger)?;
             Ok((Ledger::open_with(dir.path(), options(false), key)?, Some(dir)))

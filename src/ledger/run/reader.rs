@@ -255,15 +255,6 @@ impl Run {
         }
     }
 
-    /// At most so many sightings a damaged part concerns.
-    pub(super) fn affected(&self, part: Part) -> u64 {
-        match part {
-            Part::Rows { .. } => self.layout.shape.rows_a_page() as u64,
-            Part::Prefix { bucket } => self.bucket_len(bucket as usize) as u64,
-            Part::Extents { .. } => self.record.rows,
-        }
-    }
-
     /// Appends the rows of a bucket, forgotten ones apart, `shift` added to their codes.
     pub fn load_bucket(&self, bucket: usize, shift: u64, scratch: &mut Vec<u8>, out: &mut Vec<Row>) -> Read<()> {
         if self.bucket_len(bucket) == 0 {

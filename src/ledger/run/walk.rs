@@ -21,6 +21,15 @@ impl Run {
         self
     }
 
+    /// At most so many sightings a damaged part concerns.
+    pub(super) fn affected(&self, part: Part) -> u64 {
+        match part {
+            Part::Rows { .. } => self.layout.shape.rows_a_page() as u64,
+            Part::Prefix { bucket } => self.bucket_len(bucket as usize) as u64,
+            Part::Extents { .. } => self.record.rows,
+        }
+    }
+
     /// How many rows are ignored: exactly those that loading all buckets leaves out.
     pub fn hidden_rows(&self) -> Read<u64> {
         let (mut scratch, mut cached, mut hidden) = (Vec::new(), CachedPage::default(), 0);

@@ -22,10 +22,10 @@ use super::forgotten::Forgotten;
 use super::journal::{self, Journal};
 use super::key::{self, SECRET};
 use super::manifest::{CommitRecord, Ids, Manifest};
-use super::rows::{BUCKETS, Row, SortScratch, bucket_of};
+use super::rows::{BUCKETS, Row, SortScratch};
 use super::run::{self, Damage, Probe, Run, RunHead, RunWriter};
 use super::settle::{Scratch, Settled, Settler, is_in_reach};
-use super::{Repeat, Seen, Sightings};
+use super::{Repeat, Sightings};
 use access::Access;
 
 pub use reads::{About, LookUp, RunAbout};
@@ -237,28 +237,6 @@ impl Ledger {
         self.arrange()?;
         self.is_poisoned = false;
         Ok(())
-    }
-
-    /// The kept sighting of an identity, the latest in time when there are several; else the first one that is
-    /// buffered. An error when damage may hide it.
-    pub fn find(&self, identity: u128) -> Result<Option<Seen>> {
-        self.check_usable()?;
-        let (hi, lo) = ((identity >> 64) as u64, identity as u64);
-        let (mut probe, mut scratch, mut hits) = (Probe::default(), Vec::new(), Vec::new());
-        let mut damaged = None;
-        for run in self.all_runs() {
-            match run.prefix(bucket_of(hi), &mut scratch) {
-                Ok(prefix) => run.sightings(&prefix, hi, lo, &mut probe, &mut hits)?,
-                Err(error) => run.note(error, &mut probe.damage)?,
-            }
-            if damaged.is_none() && !probe.damage.is_empty() {
-                damaged = Some(run.path());
-            }
-        }
-        match (hits.into_iter().max_by_key(|seen| seen.second).or_else(|| self.buffer.find(identity)), damaged) {
-            (None, Some(path)) => Err(LedgerError::damaged(path, "the part that may hold the identity is damaged")),
-            (found, _) => Ok(found),
-        }
     }
 
     /// Parts of runs that failed their checksum since the ledger was opened, in a stable order.

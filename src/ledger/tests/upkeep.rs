@@ -299,3 +299,22 @@ fn a_reader_changes_no_file_and_holds_no_run_in_memory() {
     assert!(matches!(absent, Some(LedgerError::Absent { .. })), "{absent:?}");
     assert!(!dir.path().join("typo").exists());
 }
+
+#[test]
+fn a_damaged_run_stays_and_the_others_are_compacted() {
+    let dir = tempfile::tempdir().unwrap();
+    let tuning = small(u64::MAX);
+    let model = five_runs(dir.path(), &tuning);
+    let path = dir.path().join("run-00000002");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096 + 100] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+    let mut ledger = open(dir.path(), &tuning);
+    ledger.forget(&[identity(0)]).unwrap();
+    let done = ledger.compact().unwrap();
+    assert_eq!((done.runs, done.damaged, done.rows_dropped), (2, 1, 1), "{done:?}");
+    assert_eq!(ledger.about().unwrap().forgotten, 1, "the damaged run might hold it");
+    let told = model.kept.keys().filter(|identity| ledger.find(**identity).is_ok()).count();
+    assert_eq!(told, 50, "what the damaged run alone held cannot be told");
+    assert_eq!(ledger.entries().unwrap().count(), 59);
+}
