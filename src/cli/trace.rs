@@ -145,7 +145,7 @@ fn ask_live(dir: &Path, sought: &Sought, topic: Option<&str>, key: Option<&Key>)
     let mut live = Live::connect(dir)?;
     let key = match key {
         Some(key) => key.clone(),
-        None => Key::read(&dir.join("key"))?,
+        None => Key::of_ledger(dir)?,
     };
     find(&mut live, sought, topic, key.secret()).and_then(|(about, found)| {
         let is_same = about.secret == Hash(key.id().into());

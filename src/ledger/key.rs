@@ -33,6 +33,18 @@ impl Key {
         Self::from_bytes(path, bytes)
     }
 
+    /// Reads the key that a ledger keeps in its directory.
+    pub fn of_ledger(dir: &Path) -> Result<Self> {
+        let path = dir.join(NAME);
+        match fs::read(&path) {
+            Ok(bytes) => Self::from_bytes(&path, bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(LedgerError::Key { path, why: "the key is missing" })
+            }
+            Err(error) => Err(LedgerError::io(&path, error)),
+        }
+    }
+
     /// Reads a key from its hexadecimal digits.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();

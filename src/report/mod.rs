@@ -20,7 +20,7 @@ mod tests;
 use std::io::{self, Write};
 use std::path::Path;
 
-pub use format::{bytes, thousands, utc};
+pub use format::{bytes, plural, thousands, utc};
 
 use crate::audit::finding::Finding;
 use crate::audit::verdict::Report;

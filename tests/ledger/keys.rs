@@ -20,7 +20,7 @@ fn a_key_outside_is_needed_for_every_look_and_never_lies_in_the_ledger() {
     trace(&ledger, &["o1"]).said(2, "--ledger-key");
     trace(&ledger, &["o1", "--ledger-key", text(&other)]).said(2, "not made with the given key");
     trace(&ledger, &["o1", "--ledger-key", text(&key)]).said(0, "orders[1]@0");
-    run(&["ledger", "stat", text(&ledger), "--ledger-key", text(&key)]).said(0, "10 in 1 runs");
+    run(&["ledger", "stat", text(&ledger), "--ledger-key", text(&key)]).said(0, "10 in 1 run");
     run(&["ledger", "verify", text(&ledger)]).said(2, "the key is missing");
     run(&["ledger", "verify", text(&ledger), "--ledger-key", text(&key)]).said(0, "sound");
 

@@ -128,7 +128,7 @@ fn what_is_forgotten_is_gone_at_once_and_compacting_drops_it_for_good() {
     assert!(in_journal(), "asked for in clear");
     let hash = trace(&ledger, &["o3", "--format", "json"]).lines()[0]["identity"]["hash"].as_str().unwrap().to_owned();
 
-    run(&["ledger", "forget", "o3", text(&ledger)]).said(0, "seen 2 times");
+    run(&["ledger", "forget", "o3", text(&ledger)]).said(0, "2 arrivals");
     run(&["ledger", "forget", &hash, text(&ledger), "--hash"]).said(1, "not found");
     trace(&ledger, &["o3"]).said(1, "not found");
     trace(&ledger, &["o5"]).said(0, "kept");
@@ -137,7 +137,7 @@ fn what_is_forgotten_is_gone_at_once_and_compacting_drops_it_for_good() {
     let stat = |name: &str| run(&["ledger", "stat", text(&ledger), "--format", "json"]).lines()[0][name].clone();
     assert_eq!((stat("rows"), stat("forgotten"), stat("format")), (json!(100), json!(1), json!(2)));
 
-    run(&["ledger", "compact", text(&ledger)]).said(0, "1 forgotten sightings dropped");
+    run(&["ledger", "compact", text(&ledger)]).said(0, "1 sighting dropped as forgotten");
     assert_eq!((stat("rows"), stat("forgotten")), (json!(99), json!(0)));
     run(&["ledger", "verify", text(&ledger)]).said(0, "sound");
     trace(&ledger, &["o3"]).said(1, "not found");
@@ -197,9 +197,7 @@ fn stat_says_what_a_ledger_is() {
     assert_eq!(stat["partitions"][0], json!({"topic": "orders", "partition": 0, "position": 101}));
     let on_disk: u64 = size(&ledger.join("run-00000000"));
     assert_eq!((&stat["run_bytes"], stat["runs"].as_array().unwrap().len()), (&json!(on_disk), 1));
-    run(&["ledger", "stat", text(&ledger)])
-        .said(0, "sightings   100 in 1 runs")
-        .said(0, "orders[1] read to offset 101");
+    run(&["ledger", "stat", text(&ledger)]).said(0, "sightings   100 in 1 run").said(0, "orders[1] read to offset 101");
 }
 
 fn size(path: &Path) -> u64 {

@@ -16,7 +16,7 @@ use super::trace::{Form, find};
 use crate::config::parse_size;
 use crate::engine::trace::{AtRest, Found, Sought};
 use crate::ledger::{Fault, Key, Ledger, verify};
-use crate::report::{bytes, thousands};
+use crate::report::{bytes, plural, thousands};
 
 #[derive(Args)]
 pub struct LedgerArgs {
@@ -143,13 +143,17 @@ fn run_verify(dir: &Path, key: Option<&Key>, global: &Global) -> anyhow::Result<
     }
     writeln!(
         out,
-        "{}: {} sightings in {} runs, {} journal entries, {} read; {}",
+        "{}: {} in {}, {} in the journal, {} read; {}",
         dir.display(),
-        thousands(found.rows),
-        thousands(found.runs as u64),
+        plural(found.rows, "sighting"),
+        plural(found.runs as u64, "run"),
         thousands(found.entries),
         bytes(found.bytes),
-        if found.is_sound() { "sound".to_owned() } else { format!("{} damaged", thousands(found.faults.len() as u64)) }
+        if found.is_sound() {
+            "sound".to_owned()
+        } else {
+            format!("damaged in {}", plural(found.faults.len() as u64, "place"))
+        }
     )?;
     Ok(if found.is_sound() { exit::CLEAN } else { exit::UNVERIFIED })
 }
@@ -170,17 +174,18 @@ fn compact(dir: &Path, key: Option<&Key>, memory: usize) -> anyhow::Result<u8> {
     let done = Ledger::open_to_change(dir, memory, key)?.compact()?;
     writeln!(
         io::stdout(),
-        "{}: {} runs, were {}; {}, were {}; {} forgotten sightings dropped; {} journal entries",
+        "{}: {}, before {}; {}, before {}; {} dropped as forgotten; {} in the journal",
         dir.display(),
-        done.runs,
+        plural(done.runs as u64, "run"),
         done.runs_before,
         bytes(done.bytes),
         bytes(done.bytes_before),
-        thousands(done.rows_dropped),
+        plural(done.rows_dropped, "sighting"),
         thousands(done.entries)
     )?;
     if done.damaged > 0 {
-        eprintln!("sordini: {} runs are damaged and stay as they are; see `sordini ledger verify`", done.damaged);
+        let damaged = plural(done.damaged as u64, "damaged run");
+        eprintln!("sordini: {damaged} left as before; see `sordini ledger verify`");
         return Ok(exit::UNVERIFIED);
     }
     Ok(exit::CLEAN)
@@ -203,7 +208,7 @@ fn forget(sought: &Sought, dirs: &[PathBuf], topic: Option<&str>, key: Option<&K
             false => code = exit::CLEAN,
         }
         for found in found {
-            writeln!(out, "{}: forgot {}, seen {} times", dir.display(), found.identity, found.counted)?;
+            writeln!(out, "{}: forgot {} and {}", dir.display(), found.identity, plural(found.counted, "arrival"))?;
         }
     }
     Ok(code)

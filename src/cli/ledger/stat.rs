@@ -11,7 +11,7 @@ use crate::cli::common::exit;
 use crate::cli::trace::Form;
 use crate::engine::trace::AtRest;
 use crate::ledger::{About, Key, RunAbout};
-use crate::report::{bytes, thousands, utc};
+use crate::report::{bytes, plural, thousands, utc};
 
 pub fn run(dir: &Path, key: Option<&Key>, format: Form) -> anyhow::Result<u8> {
     let ledger = AtRest::open(dir, key)?;
@@ -80,7 +80,7 @@ impl Stat<'_> {
         writeln!(out, "  ledger      {:032x}, format {}", about.ledger, about.format)?;
         writeln!(out, "  key         {:016x}", about.secret)?;
         writeln!(out, "  rules       {}", self.ledger.rules())?;
-        writeln!(out, "  sightings   {} in {} runs", thousands(self.rows()), thousands(about.runs.len() as u64))?;
+        writeln!(out, "  sightings   {} in {}", thousands(self.rows()), plural(about.runs.len() as u64, "run"))?;
         writeln!(out, "  oldest      {}", time(self.oldest()))?;
         writeln!(out, "  newest      {}", time(self.newest()))?;
         let each = self.bytes_a_sighting().map_or_else(String::new, |each| format!(", {each:.1} B a sighting"));
@@ -91,9 +91,9 @@ impl Stat<'_> {
         for (generation, runs) in self.generations() {
             writeln!(out, "  generation {generation}")?;
             for run in runs {
-                let (rows, size) = (thousands(run.rows), bytes(run.bytes));
+                let (rows, size) = (plural(run.rows, "sighting"), bytes(run.bytes));
                 let (from, to) = (time(Some(run.first_second)), time(Some(run.last_second)));
-                writeln!(out, "    run-{:08}  {rows} sightings  {size}  {from} to {to}", run.number)?;
+                writeln!(out, "    run-{:08}  {rows}  {size}  {from} to {to}", run.number)?;
             }
         }
         for state in self.partitions() {

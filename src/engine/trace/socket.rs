@@ -26,6 +26,9 @@ const ASK_WITHIN: Duration = Duration::from_secs(1);
 /// How long an answer may take: the auditor answers between two chunks, and a settling comes in between.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
+/// Before the next try when no connection could be taken, as with too many files open.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A question on its way to the auditor, and where its answer is to go.
 pub struct Ask {
     pub question: Question,
@@ -67,10 +70,14 @@ impl Listener {
                 if is_done.load(Ordering::Relaxed) {
                     return;
                 }
-                match stream.and_then(|stream| serve(&stream, &asks)) {
-                    Ok(()) => {}
+                match stream.map(|stream| serve(&stream, &asks)) {
+                    Ok(Ok(())) => {}
                     // One that asks nothing in time, or goes away, is its own affair.
-                    Err(error) => tracing::debug!(%error, "a question could not be answered"),
+                    Ok(Err(error)) => tracing::debug!(%error, "a question could not be answered"),
+                    Err(error) => {
+                        tracing::debug!(%error, "nobody could connect");
+                        std::thread::sleep(PAUSE);
+                    }
                 }
             }
         })?;

@@ -78,7 +78,8 @@ fn by_id(id: &str, rules: &Rules, topics: &[&str], secret: &[u8; 192]) -> Result
         Some(Spec::Key | Spec::Header(_) | Spec::Json(_)) => vec![vec![id.as_bytes()]],
         // An id may hold spaces, and so might a source.
         Some(Spec::CloudEvents) => {
-            id.match_indices(' ').map(|(at, _)| vec![id[..at].as_bytes(), id[at + 1..].as_bytes()]).collect()
+            let bytes = id.as_bytes();
+            id.match_indices(' ').map(|(at, _)| vec![&bytes[..at], &bytes[at + 1..]]).collect()
         }
         Some(Spec::Content | Spec::Debezium | Spec::Producer) => Vec::new(),
         None if rules.identity_is_number() => {

@@ -140,7 +140,7 @@ impl Ledger {
             }
         };
         self.next_run += 1;
-        let merged = Run::open(&self.files, &name, record, self.ids)?.forgetting(&self.forgotten);
+        let merged = Run::open(&self.files, &name, record, self.ids)?;
         let (inputs, kept) = self.runs.drain(..).partition(|run| numbers.contains(&run.record.number));
         self.runs = kept;
         let added = self.install(CommitRecord { next_run: self.next_run, ..self.last }, vec![merged], &inputs)?;
