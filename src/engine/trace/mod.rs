@@ -1,7 +1,7 @@
 //! Where an identity was seen: the questions, and the two who can answer them, a ledger at rest and the auditor of a
 //! live process. Questions carry hashes only, so the secret stays with whoever asks.
 //!
-//! [`sought`] turns what the user knows (an id, a session and number, a hash) into identities; [`socket`] carries
+//! `sought` turns what the user knows (an id, a session and number, a hash) into identities; `socket` carries
 //! questions to a live process.
 
 mod socket;
