@@ -22,7 +22,6 @@ pub(super) struct Buffer {
 
 impl Buffer {
     pub fn new(limit_bytes: usize) -> Self {
-        let rows_a_bucket = limit_bytes / size_of::<Row>() / BUCKETS;
         Self {
             buckets: vec![Vec::new(); BUCKETS],
             extents: Vec::new(),
@@ -31,8 +30,18 @@ impl Buffer {
             max_second: 0,
             rows: 0,
             limit_bytes,
-            // Uniform identities fill buckets evenly; a sixteenth more and none has to grow.
-            bucket_capacity: rows_a_bucket + rows_a_bucket / 16,
+            bucket_capacity: bucket_capacity(limit_bytes),
+        }
+    }
+
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
+    /// Changes how much an empty buffer will take.
+    pub fn set_limit(&mut self, limit_bytes: usize) {
+        if limit_bytes != self.limit_bytes {
+            *self = Self::new(limit_bytes);
         }
     }
 
@@ -110,14 +119,12 @@ impl Buffer {
         (self.span, self.rows) = (0, 0);
         (self.min_second, self.max_second) = (u32::MAX, 0);
     }
+}
 
-    /// Gives all memory back while something else needs it; only an empty buffer has any to give.
-    pub fn release(&mut self) {
-        if self.rows == 0 {
-            self.buckets.iter_mut().for_each(|bucket| *bucket = Vec::new());
-            self.extents = Vec::new();
-        }
-    }
+/// Uniform identities fill buckets evenly; a sixteenth more and none has to grow.
+fn bucket_capacity(limit_bytes: usize) -> usize {
+    let rows = limit_bytes / size_of::<Row>() / BUCKETS;
+    rows + rows / 16
 }
 
 /// Where and when a row was seen. `extents` cover every code the buffer gave out.
