@@ -109,7 +109,7 @@ fn take_in(name: &str, dir: &Path, rows: u64, shift: i64, pick: &dyn Fn(u64) -> 
             let began = Instant::now();
             ledger.insert(&columns).expect("inserted");
             if ledger.is_full() || from + STRETCH >= rows {
-                ledger.settle(0, &mut |_| repeats += 1).expect("settled");
+                ledger.settle(NOW, &mut |_| repeats += 1).expect("settled");
                 ledger.commit(b"state", &[], NOW).expect("committed");
             }
             pause = pause.max(began.elapsed());

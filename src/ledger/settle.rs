@@ -4,9 +4,9 @@
 //! An identity is kept again only when it comes more than the horizon away from every kept sighting of it. So kept
 //! sightings of one identity lie more than a horizon apart, and an arrival repeats the one nearest to it in time.
 
-use super::buffer;
+use super::buffer::Places;
 use super::error::Result;
-use super::rows::{Extent, Row};
+use super::rows::Row;
 use super::run::{Probe, Run};
 use super::{Repeat, Seen};
 
@@ -24,8 +24,8 @@ pub struct Settled {
 pub(super) struct Settler<'a> {
     /// In the order they are to be probed.
     pub runs: Vec<&'a Run>,
-    /// Of the buffer.
-    pub extents: &'a [Extent],
+    /// Of the buffer's rows.
+    pub places: Places<'a>,
     pub horizon: u64,
     pub probe: &'a mut Probe,
     pub scratch: Scratch,
@@ -75,12 +75,15 @@ impl Settler<'_> {
                     continue;
                 }
                 let row = &rows[groups[group] as usize];
+                if !run.may_hold(&prefix, row.hi) {
+                    continue;
+                }
                 run.sightings(&prefix, row.hi, row.lo, self.probe, hits)?;
                 if hits.is_empty() {
                     continue;
                 }
                 let is_single = groups[group + 1] - groups[group] == 1;
-                let second = if is_single { buffer::seen(self.extents, row).second } else { 0 };
+                let second = if is_single { self.places.seen(row).second } else { 0 };
                 for hit in hits.drain(..) {
                     // Others are kept more than a horizon away from this one, so none can be nearer.
                     done[group] |= is_single && 2 * distance(hit.second, second) <= self.horizon;
@@ -107,7 +110,7 @@ impl Settler<'_> {
                 continue;
             }
             for at in arrivals {
-                let again = buffer::seen(self.extents, &rows[at]);
+                let again = self.places.seen(&rows[at]);
                 match nearest(kept, again.second, self.horizon) {
                     Some(first) if (first.partition, first.offset) == (again.partition, again.offset) => {
                         self.settled.reread += 1;

@@ -243,6 +243,13 @@ impl Run {
         Prefix { fences, tags }
     }
 
+    /// Whether an identity may be here. Almost always it is not, and that is what this is made to say fast.
+    #[inline]
+    pub fn may_hold(&self, prefix: &Prefix<'_>, hi: u64) -> bool {
+        let shape = self.layout.shape;
+        prefix.may_hold(shape.group_of(hi), shape.tag_of(hi))
+    }
+
     /// Pushes every sighting of an identity this run holds. What cannot be read for damage is noted in `probe`.
     pub fn sightings(
         &self,
@@ -253,12 +260,8 @@ impl Run {
         out: &mut Vec<Seen>,
     ) -> Result<()> {
         let shape = self.layout.shape;
-        let bucket = bucket_of(hi);
+        let (bucket, tag) = (bucket_of(hi), shape.tag_of(hi));
         let (start, tags) = prefix.group(shape.group_of(hi));
-        let tag = shape.tag_of(hi);
-        if !contains(tags, tag) {
-            return Ok(());
-        }
         let upper = shape.upper(bucket, shape.group_of(hi), tag);
         for (at, _) in tags.chunks_exact(2).enumerate().filter(|(_, bytes)| **bytes == tag.to_le_bytes()) {
             let rank = u64::from(self.directory[bucket].0) + (start + at) as u64;
@@ -452,14 +455,30 @@ impl<'a> Prefix<'a> {
         (start, self.tags.get(2 * start..2 * end).unwrap_or_default())
     }
 
+    /// Whether a group, or the few rows after it, have the tag. Tags are compared sixteen at a time without a branch
+    /// between them, past the group's end rather than one by one.
+    #[inline]
+    fn may_hold(&self, group: usize, tag: u16) -> bool {
+        const LANES: usize = 16;
+        let (start, end) = (self.fence(group), self.fence(group + 1));
+        let mut at = start;
+        while at < end {
+            let Some(lanes) = self.tags.get(2 * at..).and_then(|tags| tags.first_chunk::<{ 2 * LANES }>()) else {
+                let rest = self.tags.get(2 * at..2 * end).unwrap_or_default();
+                return rest.chunks_exact(2).any(|bytes| *bytes == tag.to_le_bytes());
+            };
+            let same = |lane: usize| u16::from_le_bytes([lanes[2 * lane], lanes[2 * lane + 1]]) == tag;
+            if (0..LANES).fold(false, |found, lane| found | same(lane)) {
+                return true;
+            }
+            at += LANES;
+        }
+        false
+    }
+
     /// First row of a group, counted from the bucket's start.
     fn fence(&self, group: usize) -> usize {
         let bytes = self.fences.get(4 * group..4 * group + 4).and_then(|bytes| bytes.first_chunk());
         bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
     }
-}
-
-/// Whether a tag occurs: almost always it does not, so all are compared without a branch between them.
-fn contains(tags: &[u8], tag: u16) -> bool {
-    tags.chunks_exact(2).fold(false, |found, bytes| found | (u16::from_le_bytes([bytes[0], bytes[1]]) == tag))
 }

@@ -11,7 +11,7 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Places};
 use super::error::{LedgerError, Result};
 use super::files::{Faults, Files, TMP};
 use super::journal::Journal;
@@ -286,12 +286,12 @@ impl Ledger {
 
     /// Leaves in the buffer what is to be kept, sorted.
     fn settle_buffer(&mut self, repeat: &mut dyn FnMut(Repeat)) -> Result<Settled> {
-        let Buffer { buckets, extents, min_second, max_second, .. } = &mut self.buffer;
+        let Buffer { buckets, extents, span, min_second, max_second, .. } = &mut self.buffer;
         let horizon = self.tuning.horizon;
         let runs = self.pending.iter().rev().chain(&self.runs);
         let mut settler = Settler {
             runs: runs.filter(|run| is_in_reach(run, *min_second, *max_second, horizon)).collect(),
-            extents,
+            places: Places::new(extents, *span),
             horizon,
             probe: &mut self.probe,
             scratch: Scratch::default(),
