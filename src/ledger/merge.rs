@@ -1,8 +1,8 @@
 //! Merging runs: which are due, and one run written from several on a thread of its own. A merge changes no answer,
 //! only how many runs are probed. It stays within a generation, so that a generation can be dropped whole.
 //!
-//! The thread opens the files it reads anew and shares nothing with the ledger but their names, so it needs no lock;
-//! files that are unlinked in the meantime can still be read, and what came of them is then thrown away.
+//! The thread has files of its own and shares nothing with the ledger, so it needs no lock; runs that are dropped in
+//! the meantime can still be read, and what came of them is then thrown away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,12 +55,15 @@ impl Merge {
     /// Writes the run `number` under the temporary name `name`, and syncs it.
     pub fn start(files: &Files, name: String, ids: Ids, number: u64, inputs: Vec<RunRecord>) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
+        // Opened here: a moment later their generation may be dropped.
+        let open = |record: &RunRecord| Run::open(files, &run::name(record.number), *record, ids);
+        let runs = inputs.iter().map(open).collect::<Result<Vec<Run>>>()?;
         let work = {
-            let (files, inputs, stop) = (files.clone(), inputs.clone(), stop.clone());
+            let (files, stop) = (files.clone(), stop.clone());
             move || {
                 // Whoever waits for an answer goes first. That the system refuses it changes only speed.
                 let _ = rustix::process::setpriority_process(None, 5);
-                merge(&files, &name, ids, number, &inputs, &stop)
+                merge(&files, &name, ids, number, &runs, &stop)
             }
         };
         let spawned = std::thread::Builder::new().name("merge".to_owned()).spawn(work);
@@ -92,10 +95,8 @@ impl Drop for Merge {
     }
 }
 
-fn merge(files: &Files, name: &str, ids: Ids, number: u64, inputs: &[RunRecord], stop: &AtomicBool) -> Result<Merged> {
-    let open = |record: &RunRecord| Run::open(files, &run::name(record.number), *record, ids);
-    let runs = inputs.iter().map(open).collect::<Result<Vec<Run>>>()?;
-    let merged = write(files, name, ids, number, &runs, stop)?;
+fn merge(files: &Files, name: &str, ids: Ids, number: u64, runs: &[Run], stop: &AtomicBool) -> Result<Merged> {
+    let merged = write(files, name, ids, number, runs, stop)?;
     if let Merged::Written(_) = merged {
         files.sync_path(name)?;
     }
