@@ -167,6 +167,8 @@ impl<'a> Auditor<'a> {
         self.state.sightings += seen.sightings.offsets.len() as u64;
         self.values.extend(seen.values);
         self.ledger.insert(&seen.sightings)?;
+        let (duplicates, values) = (&mut self.duplicates, &self.values);
+        self.ledger.relieve(&mut |repeat| duplicates.add(&repeat, values.get(&repeat.identity).cloned()))?;
         self.dirty = true;
         self.judge();
         Ok(())

@@ -18,7 +18,13 @@ pub(super) struct Buffer {
     rows: usize,
     limit_bytes: usize,
     bucket_capacity: usize,
+    /// A bucket that reaches so many rows has been swollen by a hot identity, and is listed in `hot`.
+    hot_limit: usize,
+    pub hot: Vec<usize>,
 }
+
+/// A bucket so many times fuller than the average has not become so by chance.
+const HOT: usize = 8;
 
 impl Buffer {
     pub fn new(limit_bytes: usize) -> Self {
@@ -31,6 +37,8 @@ impl Buffer {
             rows: 0,
             limit_bytes,
             bucket_capacity: bucket_capacity(limit_bytes),
+            hot_limit: hot_limit(limit_bytes),
+            hot: Vec::new(),
         }
     }
 
@@ -45,7 +53,7 @@ impl Buffer {
         }
     }
 
-    /// Rows inserted since the last [`Buffer::clear`].
+    /// Rows in it: inserted since the last [`Buffer::clear`] and not settled in place.
     pub fn len(&self) -> usize {
         self.rows
     }
@@ -69,14 +77,26 @@ impl Buffer {
             let code = self.code_of(sightings.partition, sightings.offsets[at], second, producer);
             let identity = sightings.identities[at];
             let row = Row { hi: (identity >> 64) as u64, lo: identity as u64, checksum: sightings.checksums[at], code };
-            let bucket = &mut self.buckets[bucket_of(row.hi)];
+            let number = bucket_of(row.hi);
+            let bucket = &mut self.buckets[number];
             if bucket.capacity() == 0 {
                 bucket.reserve_exact(self.bucket_capacity);
             }
             bucket.push(row);
+            if bucket.len() == self.hot_limit {
+                self.hot.push(number);
+            }
         }
         self.rows += rows;
         Ok(())
+    }
+
+    /// A hot bucket was settled in place: `before` rows became those that are in it now. Should most of them have been
+    /// different after all, the next time comes later.
+    pub fn relieved(&mut self, bucket: usize, before: usize) {
+        let kept = self.buckets[bucket].len();
+        self.rows -= before - kept;
+        self.hot_limit = self.hot_limit.max(2 * kept);
     }
 
     /// Takes the next code for a position; codes rise with every call.
@@ -120,6 +140,8 @@ impl Buffer {
         self.extents.clear();
         self.extents.shrink_to(self.limit_bytes / 8 / size_of::<Extent>());
         (self.span, self.rows) = (0, 0);
+        self.hot.clear();
+        self.hot_limit = hot_limit(self.limit_bytes);
         (self.min_second, self.max_second) = (u32::MAX, 0);
     }
 }
@@ -128,6 +150,10 @@ impl Buffer {
 fn bucket_capacity(limit_bytes: usize) -> usize {
     let rows = limit_bytes / size_of::<Row>() / BUCKETS;
     rows + rows / 16
+}
+
+fn hot_limit(limit_bytes: usize) -> usize {
+    (HOT * bucket_capacity(limit_bytes)).max(16)
 }
 
 /// Where and when rows were seen: a table over the codes leads to the few extents that can hold one.

@@ -5,6 +5,7 @@ mod commit;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
+use std::ops::Range;
 use std::path::Path;
 
 use rand::TryRngCore;
@@ -18,7 +19,7 @@ use super::journal::Journal;
 use super::key::{self, SECRET};
 use super::manifest::{CommitRecord, Ids, Manifest};
 use super::merge::Merge;
-use super::rows::{BUCKET_BITS, Row, SortScratch, bucket_of};
+use super::rows::{BUCKET_BITS, BUCKETS, Row, SortScratch, bucket_of};
 use super::run::{self, Damage, Probe, Run, RunHead, RunWriter};
 use super::settle::{Scratch, Settled, Settler, is_in_reach};
 use super::{Repeat, Seen, Sightings};
@@ -203,6 +204,20 @@ impl Ledger {
         self.buffer.is_full()
     }
 
+    /// Settles in place what one identity, seen over and over, has swollen: its repeats are reported and leave the buffer
+    /// before it is full. To be called after each [`Ledger::insert`]; mostly there is nothing to do.
+    pub fn relieve(&mut self, repeat: &mut dyn FnMut(Repeat)) -> Result<()> {
+        self.check_usable()?;
+        for bucket in std::mem::take(&mut self.buffer.hot) {
+            self.is_poisoned = true;
+            let before = self.buffer.buckets[bucket].len();
+            self.settle_buckets(bucket..bucket + 1, repeat)?;
+            self.buffer.relieved(bucket, before);
+            self.is_poisoned = false;
+        }
+        Ok(())
+    }
+
     /// Decides what in the buffer is new and what is a repeat. What is new is written, and counts with the next commit.
     /// `newest_second` is the stream time of the newest arrivals; how long sightings are kept counts from it, whatever
     /// time a producer wrote into its records.
@@ -213,7 +228,7 @@ impl Ledger {
         }
         self.is_poisoned = true;
         let rows = self.buffer.len() as u64;
-        let settled = self.settle_buffer(repeat)?;
+        let settled = self.settle_buckets(0..BUCKETS, repeat)?;
         if settled.fresh > 0 {
             self.write_buffer(settled.fresh, newest_second)?;
         }
@@ -284,8 +299,8 @@ impl Ledger {
         if self.is_poisoned { Err(LedgerError::Poisoned { path: self.files.dir().to_owned() }) } else { Ok(()) }
     }
 
-    /// Leaves in the buffer what is to be kept, sorted.
-    fn settle_buffer(&mut self, repeat: &mut dyn FnMut(Repeat)) -> Result<Settled> {
+    /// Leaves in the buckets what is to be kept, sorted.
+    fn settle_buckets(&mut self, which: Range<usize>, repeat: &mut dyn FnMut(Repeat)) -> Result<Settled> {
         let Buffer { buckets, extents, span, min_second, max_second, .. } = &mut self.buffer;
         let horizon = self.tuning.horizon;
         let runs = self.pending.iter().rev().chain(&self.runs);
@@ -297,7 +312,7 @@ impl Ledger {
             scratch: Scratch::default(),
             settled: Settled::default(),
         };
-        for (bucket, rows) in buckets.iter_mut().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+        for (bucket, rows) in which.clone().zip(&mut buckets[which]).filter(|(_, rows)| !rows.is_empty()) {
             self.sort.sort(rows, BUCKET_BITS);
             settler.bucket(bucket, rows, repeat)?;
         }
