@@ -20,7 +20,8 @@ pub fn run(case: &str, rest: &[String]) -> Vec<Line> {
     let size = &rest[0];
     match case {
         "yardstick" => vec![yardstick(dir, rows)],
-        "distinct" => vec![take_in(&format!("{size} distinct"), dir, rows, 0, &|row| row, true)],
+        "distinct" => vec![take_in(&format!("{size} distinct"), dir, rows, 0, &|row| row, rows)],
+        "hot" => vec![take_in("one identity over and over", dir, rows, 0, &|_| 0, 1)],
         "open" => vec![open_again(size, dir, rows)],
         "replay" => {
             let from = rows.saturating_sub(REPLAYED) / 2 / STRETCH * STRETCH;
@@ -98,7 +99,8 @@ fn sort_bucket(rows: &mut Vec<[u64; 4]>) {
     *rows = sorted;
 }
 
-fn take_in(name: &str, dir: &Path, rows: u64, shift: i64, pick: &dyn Fn(u64) -> u64, is_new: bool) -> Line {
+/// `fresh` of the rows are to be kept, all others to be reported as repeats.
+fn take_in(name: &str, dir: &Path, rows: u64, shift: i64, pick: &dyn Fn(u64) -> u64, fresh: u64) -> Line {
     let mut ledger = open(dir);
     let (mut repeats, mut pause) = (0u64, Duration::ZERO);
     let before = ledger.stats().rows;
@@ -117,11 +119,9 @@ fn take_in(name: &str, dir: &Path, rows: u64, shift: i64, pick: &dyn Fn(u64) -> 
         }
     });
     let stats = ledger.stats();
-    let fresh = stats.rows - before;
-    let distinct = if is_new { rows } else { 0 };
-    assert_eq!((fresh, repeats), (distinct, rows - distinct), "{name}");
+    assert_eq!((stats.rows - before, repeats), (fresh, rows - fresh), "{name}");
     line.note = format!("longest pause {:.2} s, {} runs", pause.as_secs_f64(), stats.runs);
-    if is_new {
+    if fresh == rows {
         let each = stats.disk_bytes as f64 / stats.rows as f64;
         line.note += &format!(
             ", {each:.2} B/sighting on disk, {:.2} in memory",
@@ -136,7 +136,7 @@ const NOW: u32 = 1_700_000_000;
 
 /// Known rows again. What changes nothing can be done to the ledger itself.
 fn replay(name: &str, dir: &Path, rows: u64, shift: i64, pick: &dyn Fn(u64) -> u64) -> Line {
-    take_in(name, dir, REPLAYED.min(rows), shift, pick, false)
+    take_in(name, dir, REPLAYED.min(rows), shift, pick, 0)
 }
 
 fn open_again(size: &str, dir: &Path, rows: u64) -> Line {

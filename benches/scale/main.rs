@@ -54,7 +54,7 @@ fn main() {
         }
         std::fs::remove_dir_all(&dir).expect("the ledger of this size goes");
     }
-    for (case, size) in [("fjall", "10M"), ("sled", "1M")] {
+    for (case, size) in [("hot", "25M"), ("fjall", "10M"), ("sled", "1M")] {
         table(&[case, size], &work.path().join(case), Some(yardstick));
     }
 }
