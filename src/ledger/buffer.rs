@@ -156,38 +156,6 @@ fn hot_limit(limit_bytes: usize) -> usize {
     (HOT * bucket_capacity(limit_bytes)).max(16)
 }
 
-/// Where and when rows were seen: a table over the codes leads to the few extents that can hold one.
-pub(super) struct Places<'a> {
-    extents: &'a [Extent],
-    /// For every `1 << shift` codes the extents that begin before them.
-    table: Vec<u32>,
-    shift: u32,
-}
-
-impl<'a> Places<'a> {
-    /// Extents that cover every code below `span`.
-    pub fn new(extents: &'a [Extent], span: u64) -> Self {
-        let shift = (span / extents.len().max(1) as u64).max(1).ilog2();
-        let entries = (span >> shift) as usize + 2;
-        let mut table = Vec::with_capacity(entries);
-        let mut before = 0;
-        for entry in 0..entries as u64 {
-            while extents.get(before).is_some_and(|extent| extent.code < entry << shift) {
-                before += 1;
-            }
-            table.push(before as u32);
-        }
-        Self { extents, table, shift }
-    }
-
-    pub fn seen(&self, row: &Row) -> Seen {
-        let entry = (row.code >> self.shift) as usize;
-        let (from, until) = (self.table[entry] as usize, self.table[entry + 1] as usize);
-        let after = from + self.extents[from..until].partition_point(|extent| extent.code <= row.code);
-        self.extents[after - 1].seen(row.code, row.checksum)
-    }
-}
-
 /// Kafka lets a producer write any time: what does not fit is held at the nearest second that does.
 fn clamp_second(timestamp_ms: i64) -> u32 {
     timestamp_ms.div_euclid(1000).clamp(0, i64::from(u32::MAX)) as u32

@@ -14,6 +14,7 @@ mod journal;
 mod key;
 mod manifest;
 mod merge;
+mod places;
 mod rows;
 mod run;
 mod settle;

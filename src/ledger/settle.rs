@@ -4,9 +4,9 @@
 //! An identity is kept again only when it comes more than the horizon away from every kept sighting of it. So kept
 //! sightings of one identity lie more than a horizon apart, and an arrival repeats the one nearest to it in time.
 
-use super::buffer::Places;
 use super::error::Result;
-use super::rows::Row;
+use super::places::Places;
+use super::rows::{Extent, Row};
 use super::run::{Probe, Run};
 use super::{Repeat, Seen};
 
@@ -25,7 +25,8 @@ pub(super) struct Settler<'a> {
     /// In the order they are to be probed.
     pub runs: Vec<&'a Run>,
     /// Of the buffer's rows.
-    pub places: Places<'a>,
+    pub extents: &'a [Extent],
+    pub places: Places,
     pub horizon: u64,
     pub probe: &'a mut Probe,
     pub scratch: Scratch,
@@ -83,7 +84,7 @@ impl Settler<'_> {
                     continue;
                 }
                 let is_single = groups[group + 1] - groups[group] == 1;
-                let second = if is_single { self.places.seen(row).second } else { 0 };
+                let second = if is_single { seen(self.extents, &self.places, row).second } else { 0 };
                 for hit in hits.drain(..) {
                     // Others are kept more than a horizon away from this one, so none can be nearer.
                     done[group] |= is_single && 2 * distance(hit.second, second) <= self.horizon;
@@ -110,7 +111,7 @@ impl Settler<'_> {
                 continue;
             }
             for at in arrivals {
-                let again = self.places.seen(&rows[at]);
+                let again = seen(self.extents, &self.places, &rows[at]);
                 match nearest(kept, again.second, self.horizon) {
                     Some(first) if (first.partition, first.offset) == (again.partition, again.offset) => {
                         self.settled.reread += 1;
@@ -130,6 +131,12 @@ impl Settler<'_> {
         rows.truncate(write);
         self.settled.fresh += write as u64;
     }
+}
+
+/// Where and when a row of the buffer was seen; its extents cover every code it gave out.
+fn seen(extents: &[Extent], places: &Places, row: &Row) -> Seen {
+    let extent = places.find(extents, row.code).or(extents.last());
+    extent.map_or_else(|| unreachable!("a row without an extent"), |extent| extent.seen(row.code, row.checksum))
 }
 
 fn same_identity(rows: &[Row], at: usize) -> bool {

@@ -15,6 +15,7 @@ use super::super::Seen;
 use super::super::error::{LedgerError, Result};
 use super::super::files::Files;
 use super::super::manifest::{Fields, Ids, RunRecord};
+use super::super::places::Places;
 use super::super::rows::{BUCKETS, Extent, Row, bucket_of};
 use super::format::{
     CHECKSUM, DIRECTORY, EXTENT, EXTENTS_A_PAGE, FOOTER, Footer, Layout, PAGE, checksum32, extent_code, header_page,
@@ -33,12 +34,17 @@ pub struct Run {
     directory: Vec<(u32, u32)>,
     /// Prefix as it lies in the file, verified.
     prefix: Option<Vec<u8>>,
-    /// Extent pages as they lie in the file, verified.
-    extents: Option<Vec<u8>>,
+    extents: Option<Located>,
     /// First code of every page of extents, read when it is first needed.
     extent_index: OnceLock<Vec<u64>>,
     /// A part failed its checksum: a merge would make that forgotten.
     pub is_damaged: bool,
+}
+
+/// All extents of a run, and the way to the one of a code.
+struct Located {
+    extents: Vec<Extent>,
+    places: Places,
 }
 
 /// Fences and tags of one bucket of one run.
@@ -137,11 +143,11 @@ impl Run {
 
     /// What holding the extents in memory would cost.
     pub fn extents_cost(&self) -> usize {
-        PAGE * self.layout.extent_pages() as usize
+        Places::cost(self.layout.extents)
     }
 
     pub fn resident_bytes(&self) -> usize {
-        self.prefix.as_ref().map_or(0, Vec::len) + self.extents.as_ref().map_or(0, Vec::len)
+        self.prefix.as_ref().map_or(0, Vec::len) + self.extents.as_ref().map_or(0, Located::bytes)
     }
 
     /// Bytes that stay in memory for every run.
@@ -198,13 +204,13 @@ impl Run {
         Ok(prefix)
     }
 
-    fn load_extents(&self) -> Read<Vec<u8>> {
-        let mut extents = vec![0; self.extents_cost()];
-        self.read(self.layout.extents_at(), &mut extents, Part::Extents { page: 0 })?;
-        match extents.chunks(PAGE).position(|page| !is_page_intact(page)) {
-            Some(page) => Err(ReadError::Damaged(Part::Extents { page: page as u64 })),
-            None => Ok(extents),
+    fn load_extents(&self) -> Read<Located> {
+        let mut extents = Vec::with_capacity(self.layout.extents as usize);
+        for page in self.extent_pages(0) {
+            extents.extend(page?);
         }
+        let places = Places::new(&extents, self.record.span);
+        Ok(Located { extents, places })
     }
 
     /// Where a bucket's prefix lies within the prefix of the run, and its checksum.
@@ -374,8 +380,17 @@ impl Run {
             .ok_or(ReadError::Damaged(Part::Rows { page: rank / per_page }))
     }
 
-    /// The extent a code falls into: which page, by the index, and which of its extents, by halving.
     fn extent_of(&self, code: u64, cached: &mut CachedPage) -> Read<Extent> {
+        match &self.extents {
+            Some(Located { extents, places }) => {
+                places.find(extents, code).copied().ok_or(ReadError::Damaged(Part::Extents { page: 0 }))
+            }
+            None => self.read_extent_of(code, cached),
+        }
+    }
+
+    /// The extent a code falls into: which page, by the index, and which of its extents, by halving.
+    fn read_extent_of(&self, code: u64, cached: &mut CachedPage) -> Read<Extent> {
         let after = self.extent_index()?.partition_point(|&first| first <= code);
         let Some(number) = after.checked_sub(1).map(|page| page as u64) else {
             return Err(ReadError::Damaged(Part::Extents { page: 0 }));
@@ -416,11 +431,8 @@ impl Run {
         (self.layout.extents - page * EXTENTS_A_PAGE as u64).min(EXTENTS_A_PAGE as u64) as usize
     }
 
-    fn extent_page<'a>(&'a self, page: u64, cached: &'a mut CachedPage) -> Read<&'a [u8]> {
-        match &self.extents {
-            Some(extents) => Ok(&extents[PAGE * page as usize..][..PAGE]),
-            None => cached.load(self, page, self.layout.extents_at() + PAGE as u64 * page, Part::Extents { page }),
-        }
+    fn extent_page<'a>(&self, page: u64, cached: &'a mut CachedPage) -> Read<&'a [u8]> {
+        cached.load(self, page, self.layout.extents_at() + PAGE as u64 * page, Part::Extents { page })
     }
 
     /// Reads a part; a file that has become too short is damage like a failed checksum.
@@ -429,6 +441,12 @@ impl Run {
             io::ErrorKind::UnexpectedEof => ReadError::Damaged(part),
             _ => ReadError::Failed(LedgerError::io(&self.path, source)),
         })
+    }
+}
+
+impl Located {
+    fn bytes(&self) -> usize {
+        size_of_val(self.extents.as_slice()) + self.places.bytes()
     }
 }
 

@@ -12,13 +12,14 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::buffer::{Buffer, Places};
+use super::buffer::Buffer;
 use super::error::{LedgerError, Result};
 use super::files::{Faults, Files, TMP};
 use super::journal::Journal;
 use super::key::{self, SECRET};
 use super::manifest::{CommitRecord, Ids, Manifest};
 use super::merge::Merge;
+use super::places::Places;
 use super::rows::{BUCKET_BITS, BUCKETS, Row, SortScratch, bucket_of};
 use super::run::{self, Damage, Probe, Run, RunHead, RunWriter};
 use super::settle::{Scratch, Settled, Settler, is_in_reach};
@@ -307,6 +308,7 @@ impl Ledger {
         let mut settler = Settler {
             runs: runs.filter(|run| is_in_reach(run, *min_second, *max_second, horizon)).collect(),
             places: Places::new(extents, *span),
+            extents,
             horizon,
             probe: &mut self.probe,
             scratch: Scratch::default(),
