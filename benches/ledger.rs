@@ -32,7 +32,7 @@ fn take_in(ledger: &mut Ledger, rows: u64, shift: i64) -> u64 {
     for from in (0..rows).step_by(STRETCH as usize) {
         ledger.insert(&stretch(from, shift)).unwrap();
         if ledger.is_full() || from + STRETCH >= rows {
-            ledger.settle(&mut |repeat| repeats += u64::from(black_box(repeat).first.offset >= 0)).unwrap();
+            ledger.settle(0, &mut |repeat| repeats += u64::from(black_box(repeat).first.offset >= 0)).unwrap();
             ledger.commit(b"state", &[], 0).unwrap();
         }
     }

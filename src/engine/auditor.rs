@@ -173,6 +173,8 @@ impl<'a> Auditor<'a> {
         self.state.sightings += seen.sightings.offsets.len() as u64;
         self.values.extend(seen.values);
         self.ledger.insert(&seen.sightings)?;
+        let (duplicates, values) = (&mut self.duplicates, &self.values);
+        self.ledger.relieve(&mut |repeat| duplicates.add(&repeat, values.get(&repeat.identity).cloned()))?;
         self.dirty = true;
         self.judge();
         Ok(())
@@ -252,8 +254,9 @@ impl<'a> Auditor<'a> {
 
     /// Settles the buffer and writes everything in one step. Only then are findings shown.
     fn commit(&mut self, committed: &mut dyn FnMut(&[Finding])) -> Result<(), EngineError> {
+        let newest = self.newest_second();
         let (duplicates, values) = (&mut self.duplicates, &self.values);
-        self.ledger.settle(&mut |repeat| duplicates.add(&repeat, values.get(&repeat.identity).cloned()))?;
+        self.ledger.settle(newest, &mut |repeat| duplicates.add(&repeat, values.get(&repeat.identity).cloned()))?;
         self.values.clear();
         self.say_damage();
         self.state.unlisted = self.duplicates.unlisted;
@@ -268,9 +271,7 @@ impl<'a> Auditor<'a> {
             }
             changed.into_iter().map(|(identity, _)| identity).collect()
         };
-        let newest = self.state.partitions.iter().map(|p| p.stream_time).max().unwrap_or(0);
-        let now_second = (newest.max(0) / 1000).min(i64::from(u32::MAX)) as u32;
-        self.ledger.commit(&state::encode(&self.state)?, &entries, now_second)?;
+        self.ledger.commit(&state::encode(&self.state)?, &entries, self.slowest_second())?;
         self.dirty = false;
 
         let names = States(&self.state.partitions);
@@ -281,6 +282,19 @@ impl<'a> Auditor<'a> {
             committed(&fresh);
         }
         Ok(())
+    }
+
+    fn newest_second(&self) -> u32 {
+        seconds(self.state.partitions.iter().map(|p| p.stream_time).max().unwrap_or(0))
+    }
+
+    /// What every partition that is still read has passed: older sightings than the horizon before it can go.
+    fn slowest_second(&self) -> u32 {
+        let partitions = self.state.partitions.iter().enumerate();
+        let is_read =
+            |index: usize| !self.failed.contains_key(&(index as u32)) && self.partitions.is_of_this_run(index);
+        let read = partitions.filter(|(index, _)| is_read(*index));
+        seconds(read.map(|(_, p)| p.stream_time).min().unwrap_or(0))
     }
 
     pub(super) fn rung(&self) -> Rung {
@@ -299,6 +313,11 @@ impl<'a> Auditor<'a> {
     pub fn reader_failed(&mut self, error: SourceError) {
         self.reader_errors.push(error.to_string());
     }
+}
+
+/// Milliseconds since 1970 as the ledger counts them.
+fn seconds(ms: i64) -> u32 {
+    (ms.max(0) / 1000).min(i64::from(u32::MAX)) as u32
 }
 
 pub(super) fn damage_finding(damage: &Damage) -> Finding {

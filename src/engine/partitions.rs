@@ -104,6 +104,11 @@ impl Partitions {
         Some((entry.state.clone(), std::mem::take(&mut entry.findings)))
     }
 
+    /// Whether the source named the partition in this run; others are only known from earlier ones.
+    pub fn is_of_this_run(&self, index: usize) -> bool {
+        self.lock().get(index).is_some_and(|entry| entry.info.is_some())
+    }
+
     /// Target offset and whether the source hides batch headers, for partitions of this run.
     pub fn info(&self, index: u32) -> Option<PartitionInfo> {
         self.lock().get(index as usize)?.info.clone()

@@ -18,11 +18,16 @@ pub(super) struct Buffer {
     rows: usize,
     limit_bytes: usize,
     bucket_capacity: usize,
+    /// A bucket that reaches so many rows has been swollen by a hot identity, and is listed in `hot`.
+    hot_limit: usize,
+    pub hot: Vec<usize>,
 }
+
+/// A bucket so many times fuller than the average has not become so by chance.
+const HOT: usize = 8;
 
 impl Buffer {
     pub fn new(limit_bytes: usize) -> Self {
-        let rows_a_bucket = limit_bytes / size_of::<Row>() / BUCKETS;
         Self {
             buckets: vec![Vec::new(); BUCKETS],
             extents: Vec::new(),
@@ -31,12 +36,24 @@ impl Buffer {
             max_second: 0,
             rows: 0,
             limit_bytes,
-            // Uniform identities fill buckets evenly; a sixteenth more and none has to grow.
-            bucket_capacity: rows_a_bucket + rows_a_bucket / 16,
+            bucket_capacity: bucket_capacity(limit_bytes),
+            hot_limit: hot_limit(limit_bytes),
+            hot: Vec::new(),
         }
     }
 
-    /// Rows inserted since the last [`Buffer::clear`].
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
+    /// Changes how much an empty buffer will take.
+    pub fn set_limit(&mut self, limit_bytes: usize) {
+        if limit_bytes != self.limit_bytes {
+            *self = Self::new(limit_bytes);
+        }
+    }
+
+    /// Rows in it: inserted since the last [`Buffer::clear`] and not settled in place.
     pub fn len(&self) -> usize {
         self.rows
     }
@@ -60,14 +77,26 @@ impl Buffer {
             let code = self.code_of(sightings.partition, sightings.offsets[at], second, producer);
             let identity = sightings.identities[at];
             let row = Row { hi: (identity >> 64) as u64, lo: identity as u64, checksum: sightings.checksums[at], code };
-            let bucket = &mut self.buckets[bucket_of(row.hi)];
+            let number = bucket_of(row.hi);
+            let bucket = &mut self.buckets[number];
             if bucket.capacity() == 0 {
                 bucket.reserve_exact(self.bucket_capacity);
             }
             bucket.push(row);
+            if bucket.len() == self.hot_limit {
+                self.hot.push(number);
+            }
         }
         self.rows += rows;
         Ok(())
+    }
+
+    /// A hot bucket was settled in place: `before` rows became those that are in it now. Should most of them have been
+    /// different after all, the next time comes later.
+    pub fn relieved(&mut self, bucket: usize, before: usize) {
+        let kept = self.buckets[bucket].len();
+        self.rows -= before - kept;
+        self.hot_limit = self.hot_limit.max(2 * kept);
     }
 
     /// Takes the next code for a position; codes rise with every call.
@@ -95,8 +124,16 @@ impl Buffer {
 
     /// The first arrival of an identity that is still unsettled.
     pub fn find(&self, identity: u128) -> Option<Seen> {
+        self.sightings(identity).next()
+    }
+
+    /// Every arrival of an identity that is still unsettled.
+    pub fn sightings(&self, identity: u128) -> impl Iterator<Item = Seen> + '_ {
         let bucket = &self.buckets[bucket_of((identity >> 64) as u64)];
-        bucket.iter().find(|row| row.identity() == identity).map(|row| seen(&self.extents, row))
+        bucket.iter().filter(move |row| row.identity() == identity).map(|row| {
+            let after = self.extents.partition_point(|extent| extent.code <= row.code);
+            self.extents[after - 1].seen(row.code, row.checksum)
+        })
     }
 
     /// Empties the buffer and gives back what a hot identity made a bucket grow by.
@@ -108,22 +145,20 @@ impl Buffer {
         self.extents.clear();
         self.extents.shrink_to(self.limit_bytes / 8 / size_of::<Extent>());
         (self.span, self.rows) = (0, 0);
+        self.hot.clear();
+        self.hot_limit = hot_limit(self.limit_bytes);
         (self.min_second, self.max_second) = (u32::MAX, 0);
-    }
-
-    /// Gives all memory back while something else needs it; only an empty buffer has any to give.
-    pub fn release(&mut self) {
-        if self.rows == 0 {
-            self.buckets.iter_mut().for_each(|bucket| *bucket = Vec::new());
-            self.extents = Vec::new();
-        }
     }
 }
 
-/// Where and when a row was seen. `extents` cover every code the buffer gave out.
-pub(super) fn seen(extents: &[Extent], row: &Row) -> Seen {
-    let after = extents.partition_point(|extent| extent.code <= row.code);
-    extents[after - 1].seen(row.code, row.checksum)
+/// Uniform identities fill buckets evenly; a sixteenth more and none has to grow.
+fn bucket_capacity(limit_bytes: usize) -> usize {
+    let rows = limit_bytes / size_of::<Row>() / BUCKETS;
+    rows + rows / 16
+}
+
+fn hot_limit(limit_bytes: usize) -> usize {
+    (HOT * bucket_capacity(limit_bytes)).max(16)
 }
 
 /// Kafka lets a producer write any time: what does not fit is held at the nearest second that does.

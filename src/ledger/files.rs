@@ -10,6 +10,7 @@ use super::error::{LedgerError, Result};
 
 pub(super) const TMP: &str = ".tmp";
 
+#[derive(Clone)]
 pub(super) struct Files {
     dir: PathBuf,
     /// Whether a commit must survive a power loss.

@@ -1,97 +1,224 @@
-//! Merging runs: which are due, and writing one run from several. A merge changes no answer, only how many runs are
-//! probed. It stays within a generation, so that a generation can be dropped whole.
+//! Merging runs: which are due, and one run written from several on a thread of its own. A merge changes no answer,
+//! only how many runs are probed. It stays within a generation, so that a generation can be dropped whole.
+//!
+//! The thread has files of its own and shares nothing with the ledger, so it needs no lock; runs that are dropped in
+//! the meantime can still be read, and what came of them is then thrown away.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
-use super::error::Result;
+use super::error::{LedgerError, Result};
 use super::files::Files;
+use super::forgotten::Forgotten;
 use super::manifest::{Ids, RunRecord};
-use super::rows::{BUCKETS, Row, SortScratch};
-use super::run::{ReadError, Run, RunHead, RunWriter};
+use super::rows::{BUCKET_BITS, BUCKETS, Row, SortScratch};
+use super::run::{self, ReadError, Run, RunHead, RunWriter};
+
+/// Rows sorted at a time: with their copy and their keys they stay in a core's own cache.
+const SORTED_ROWS: u64 = 32 << 10;
 
 pub(super) enum Merged {
     Written(RunRecord),
-    /// The input of this index has a damaged part; the inputs stay as they are.
-    Damaged(usize, ReadError),
+    /// The run of this number has a damaged part; the inputs stay as they are.
+    Damaged(u64, ReadError),
+    /// Asked to stop before it was done.
+    Stopped,
 }
 
 /// The runs to merge next: the oldest `fan_in` of the smallest size class of a generation that has so many. Sizes are
 /// those the runs have, not how often they were merged, so short runs (timers, restarts) go first. Damaged runs
 /// stay, or what they hid would be forgotten; so do merges that would grow past `max_rows`.
-pub(super) fn due(runs: &[Run], fan_in: usize, max_rows: u64) -> Option<Vec<usize>> {
-    let mut classes: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
-    for (at, run) in runs.iter().enumerate().filter(|(_, run)| !run.is_damaged) {
+pub(super) fn due(runs: &[Run], fan_in: usize, max_rows: u64) -> Option<Vec<RunRecord>> {
+    let mut classes: BTreeMap<(u32, u32), Vec<RunRecord>> = BTreeMap::new();
+    for run in runs.iter().filter(|run| !run.is_damaged) {
         let class = run.record.rows.max(1).ilog2() / 3;
-        classes.entry((class, run.record.generation)).or_default().push(at);
+        classes.entry((class, run.record.generation)).or_default().push(run.record);
     }
     classes.into_values().find_map(|mut class| {
-        class.sort_by_key(|&at| runs[at].record.number);
+        class.sort_by_key(|run| run.number);
         class.truncate(fan_in);
-        let rows: u64 = class.iter().map(|&at| runs[at].record.rows).sum();
+        let rows: u64 = class.iter().map(|run| run.rows).sum();
         (class.len() == fan_in && rows <= max_rows).then_some(class)
     })
 }
 
-/// Writes the run `number` from `inputs`, bucket by bucket.
-pub(super) fn write(
-    files: &Files,
-    name: &str,
-    ids: Ids,
-    number: u64,
-    inputs: &[&Run],
-    sort: &mut SortScratch,
-) -> Result<Merged> {
+/// A merge under way.
+pub(super) struct Merge {
+    pub number: u64,
+    pub inputs: Vec<RunRecord>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<Merged>>>,
+}
+
+impl Merge {
+    /// Writes the run `number` under the temporary name `name`, and syncs it. Rows of forgotten identities are left out.
+    pub fn start(
+        files: &Files,
+        name: String,
+        ids: Ids,
+        number: u64,
+        inputs: Vec<RunRecord>,
+        forgotten: &Forgotten,
+    ) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        // Opened here: a moment later their generation may be dropped.
+        let open =
+            |record: &RunRecord| Ok(Run::open(files, &run::name(record.number), *record, ids)?.forgetting(forgotten));
+        let runs = inputs.iter().map(open).collect::<Result<Vec<Run>>>()?;
+        let work = {
+            let (files, stop) = (files.clone(), stop.clone());
+            move || {
+                // Whoever waits for an answer goes first. That the system refuses it changes only speed.
+                let _ = rustix::process::setpriority_process(None, 5);
+                merge(&files, &name, ids, number, &runs, &stop)
+            }
+        };
+        let spawned = std::thread::Builder::new().name("merge".to_owned()).spawn(work);
+        let thread = Some(spawned.map_err(|source| LedgerError::io(files.dir(), source))?);
+        Ok(Self { number, inputs, stop, thread })
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the outcome.
+    pub fn finish(&mut self) -> Result<Merged> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(merged)) => merged,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(Merged::Stopped),
+        }
+    }
+}
+
+impl Drop for Merge {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // Its file has a temporary name; the next opening removes it whatever came of it.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn merge(files: &Files, name: &str, ids: Ids, number: u64, runs: &[Run], stop: &AtomicBool) -> Result<Merged> {
+    let merged = write(files, name, ids, number, runs, stop)?;
+    if let Merged::Written(_) = merged {
+        files.sync_path(name)?;
+    }
+    Ok(merged)
+}
+
+fn write(files: &Files, name: &str, ids: Ids, number: u64, runs: &[Run], stop: &AtomicBool) -> Result<Merged> {
     let mut kept = 0;
-    for (at, run) in inputs.iter().enumerate() {
+    for run in runs {
         match run.hidden_rows() {
             Ok(hidden) => kept += run.record.rows - hidden,
-            Err(error) => return damaged(at, error),
+            Err(error) => return damaged(run, error),
         }
     }
-    let records = || inputs.iter().map(|run| &run.record);
-    let head = RunHead {
-        ids,
-        number,
-        generation: records().map(|record| record.generation).max().unwrap_or_default(),
-        min_second: records().map(|record| record.min_second).min().unwrap_or_default(),
-        max_second: records().map(|record| record.max_second).max().unwrap_or_default(),
-        rows: kept,
-        extents: inputs.iter().map(|run| run.extents()).sum(),
-        span: records().map(|record| record.span).sum(),
-    };
-    let mut writer = RunWriter::create(files, name, head)?;
-    let (mut rows, mut scratch): (Vec<Row>, _) = (Vec::new(), Vec::new());
+    let mut writer = RunWriter::create(files, name, RunHead { rows: kept, ..head(ids, number, runs) })?;
+    let mut loader = Loader::new(runs);
+    let parts = parts_of_a_bucket(runs);
+    let (mut rows, mut sort): (Vec<Row>, _) = (Vec::new(), SortScratch::default());
     for bucket in 0..BUCKETS {
-        rows.clear();
-        for (at, (run, shift)) in inputs.iter().zip(shifts(inputs)).enumerate() {
-            if let Err(error) = run.load_bucket(bucket, shift, &mut scratch, &mut rows) {
-                return damaged(at, error);
-            }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(Merged::Stopped);
         }
-        sort.sort(&mut rows);
-        writer.bucket(&rows)?;
+        let mut open = writer.begin_bucket();
+        for part in 0..parts {
+            rows.clear();
+            for (at, run) in runs.iter().enumerate() {
+                if let Err(error) = loader.load(at, bucket, part, parts, &mut rows) {
+                    return damaged(run, error);
+                }
+            }
+            sort.sort(&mut rows, BUCKET_BITS + parts.ilog2());
+            writer.rows(&mut open, &rows)?;
+        }
+        writer.end_bucket(open)?;
     }
-    for (at, (run, shift)) in inputs.iter().zip(shifts(inputs)).enumerate() {
+    for (run, shift) in runs.iter().zip(shifts(runs)) {
         for page in run.extent_pages(shift) {
             match page {
                 Ok(extents) => writer.extents(extents)?,
-                Err(error) => return damaged(at, error),
+                Err(error) => return damaged(run, error),
             }
         }
     }
     writer.finish().map(Merged::Written)
 }
 
-fn damaged(input: usize, error: ReadError) -> Result<Merged> {
+fn head(ids: Ids, number: u64, runs: &[Run]) -> RunHead {
+    let records = || runs.iter().map(|run| &run.record);
+    RunHead {
+        ids,
+        number,
+        generation: records().map(|record| record.generation).max().unwrap_or_default(),
+        min_second: records().map(|record| record.min_second).min().unwrap_or_default(),
+        max_second: records().map(|record| record.max_second).max().unwrap_or_default(),
+        rows: records().map(|record| record.rows).sum(),
+        extents: runs.iter().map(Run::extents).sum(),
+        span: records().map(|record| record.span).sum(),
+    }
+}
+
+/// Into how many parts of equal range a bucket is cut, so that one can be sorted in the cache. Every input must be able
+/// to cut its groups there.
+fn parts_of_a_bucket(runs: &[Run]) -> usize {
+    let rows: u64 = runs.iter().map(|run| run.record.rows).sum();
+    let wanted = (rows / BUCKETS as u64 / SORTED_ROWS).next_power_of_two() as usize;
+    runs.iter().map(Run::groups_a_bucket).fold(wanted, usize::min)
+}
+
+/// Reads the inputs part by part; the prefix of a bucket is read once for all its parts.
+struct Loader<'a> {
+    runs: &'a [Run],
+    shifts: Vec<u64>,
+    /// The bucket each run's prefix was read for, and its bytes.
+    prefixes: Vec<(Option<usize>, Vec<u8>)>,
+    pages: Vec<u8>,
+}
+
+impl<'a> Loader<'a> {
+    fn new(runs: &'a [Run]) -> Self {
+        Self { runs, shifts: shifts(runs).collect(), prefixes: vec![(None, Vec::new()); runs.len()], pages: Vec::new() }
+    }
+
+    fn load(
+        &mut self,
+        at: usize,
+        bucket: usize,
+        part: usize,
+        parts: usize,
+        rows: &mut Vec<Row>,
+    ) -> std::result::Result<(), ReadError> {
+        let (run, (loaded, bytes)) = (&self.runs[at], &mut self.prefixes[at]);
+        let prefix = match *loaded == Some(bucket) {
+            true => run.prefix_of(bytes),
+            false => {
+                *loaded = Some(bucket);
+                run.prefix(bucket, bytes)?
+            }
+        };
+        let groups = run.groups_a_bucket() / parts;
+        run.load_groups(bucket, &prefix, groups * part..groups * (part + 1), self.shifts[at], &mut self.pages, rows)
+    }
+}
+
+fn damaged(run: &Run, error: ReadError) -> Result<Merged> {
     match error {
         ReadError::Failed(error) => Err(error),
-        damage => Ok(Merged::Damaged(input, damage)),
+        damage => Ok(Merged::Damaged(run.record.number, damage)),
     }
 }
 
 /// What is added to each input's codes: the spans before it.
-fn shifts(inputs: &[&Run]) -> impl Iterator<Item = u64> {
-    inputs.iter().scan(0, |next, run| {
+fn shifts(runs: &[Run]) -> impl Iterator<Item = u64> {
+    runs.iter().scan(0, |next, run| {
         let shift = *next;
         *next += run.record.span;
         Some(shift)

@@ -15,6 +15,7 @@ mod journal;
 mod key;
 mod manifest;
 mod merge;
+mod places;
 mod rows;
 mod run;
 mod scan;

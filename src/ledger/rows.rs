@@ -4,9 +4,8 @@
 use super::{Producer, Seen};
 
 /// Buckets an identity can fall into: its top 8 bits.
-pub(super) const BUCKETS: usize = 256;
-/// Low bits of a sort key that hold the row's index.
-const INDEX_BITS: u32 = 18;
+pub(super) const BUCKETS: usize = 1 << BUCKET_BITS;
+pub(super) const BUCKET_BITS: u32 = 8;
 
 /// One sighting. `code` is its position: see [`Extent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,39 +56,70 @@ impl Extent {
 /// Memory that sorting borrows, kept from bucket to bucket.
 #[derive(Default)]
 pub(super) struct SortScratch {
+    /// (digits, index in the rows), and the same once more to sort into.
     keys: Vec<u64>,
+    sorted: Vec<u64>,
     rows: Vec<Row>,
 }
 
+/// Bits of one pass of the radix sort, and of both.
+const DIGIT: u32 = 11;
+const KEY_BITS: u32 = 2 * DIGIT;
+/// Fewer rows are not worth the passes.
+const FEW: usize = 64;
+/// More rows have been swollen by a hot identity: they must not cost their size in memory twice more.
+const MANY: usize = 1 << 19;
+
 impl SortScratch {
-    /// Sorts the rows of one bucket by identity, then by code. Codes rise with arrival, so equal identities stay in
-    /// the order they came.
+    /// Sorts rows by identity, then by code; their upper `shared` bits are equal. Codes rise with arrival, so equal
+    /// identities stay in the order they came.
     ///
-    /// Sorting 8-byte keys and moving each row once is several times faster than sorting the rows. A bucket that a
-    /// hot identity has swollen is sorted in place instead: it must not cost its size in memory a second time.
-    pub fn sort(&mut self, rows: &mut [Row]) {
-        if rows.len() >= 1 << INDEX_BITS {
+    /// Identities are hashes: the 22 bits after the shared ones tell almost all rows of a bucket apart, so two passes of
+    /// a radix sort over 8-byte keys and one move of each row do nearly all the work.
+    pub fn sort(&mut self, rows: &mut [Row], shared: u32) {
+        if rows.len() < FEW || rows.len() > MANY {
             rows.sort_unstable_by_key(Row::order);
             return;
         }
-        const INDEX: u64 = (1 << INDEX_BITS) - 1;
+        let digits = |row: &Row| (row.hi << shared) >> (64 - KEY_BITS);
         self.keys.clear();
-        // The bucket's 8 bits are the same in every row: shifted out.
-        self.keys.extend(rows.iter().enumerate().map(|(at, row)| (row.hi << 8) & !INDEX | at as u64));
-        self.keys.sort_unstable();
+        self.keys.extend(rows.iter().enumerate().map(|(at, row)| digits(row) << 32 | at as u64));
+        self.sorted.resize(self.keys.len(), 0);
+        pass(&self.keys, &mut self.sorted, 32);
+        pass(&self.sorted, &mut self.keys, 32 + DIGIT);
         self.rows.clear();
-        self.rows.extend(self.keys.iter().map(|key| rows[(key & INDEX) as usize]));
+        self.rows.extend(self.keys.iter().map(|key| rows[*key as u32 as usize]));
         rows.copy_from_slice(&self.rows);
-        // What the keys' 46 bits leave undecided.
+        self.undecided(rows);
+    }
+
+    /// Sorts the runs of rows that the keys leave equal.
+    fn undecided(&self, rows: &mut [Row]) {
         let mut start = 0;
         for at in 1..=rows.len() {
-            if at == rows.len() || (self.keys[at] ^ self.keys[start]) & !INDEX != 0 {
+            if at == rows.len() || (self.keys[at] ^ self.keys[start]) >> 32 != 0 {
                 if at - start > 1 {
                     rows[start..at].sort_unstable_by_key(Row::order);
                 }
                 start = at;
             }
         }
+    }
+}
+
+/// One stable pass by the digit at bit `low`.
+fn pass(from: &[u64], to: &mut [u64], low: u32) {
+    let digit = |key: &u64| (key >> low) as usize & ((1 << DIGIT) - 1);
+    let mut places = [0u32; 1 << DIGIT];
+    from.iter().for_each(|key| places[digit(key)] += 1);
+    let mut next = 0;
+    for place in &mut places {
+        next += std::mem::replace(place, next);
+    }
+    for key in from {
+        let place = &mut places[digit(key)];
+        to[*place as usize] = *key;
+        *place += 1;
     }
 }
 
@@ -111,7 +141,7 @@ mod tests {
                 .collect();
             let mut expected = rows.clone();
             expected.sort_by_key(|row| row.identity());
-            SortScratch::default().sort(&mut rows);
+            SortScratch::default().sort(&mut rows, BUCKET_BITS);
             prop_assert_eq!(rows, expected);
         }
     }

@@ -4,8 +4,8 @@
 //! An identity is kept again only when it comes more than the horizon away from every kept sighting of it. So kept
 //! sightings of one identity lie more than a horizon apart, and an arrival repeats the one nearest to it in time.
 
-use super::buffer;
 use super::error::Result;
+use super::places::Places;
 use super::rows::{Extent, Row};
 use super::run::{Probe, Run};
 use super::{Repeat, Seen};
@@ -24,8 +24,9 @@ pub struct Settled {
 pub(super) struct Settler<'a> {
     /// In the order they are to be probed.
     pub runs: Vec<&'a Run>,
-    /// Of the buffer.
+    /// Of the buffer's rows.
     pub extents: &'a [Extent],
+    pub places: Places,
     pub horizon: u64,
     pub probe: &'a mut Probe,
     pub scratch: Scratch,
@@ -75,12 +76,15 @@ impl Settler<'_> {
                     continue;
                 }
                 let row = &rows[groups[group] as usize];
+                if !run.may_hold(&prefix, row.hi) {
+                    continue;
+                }
                 run.sightings(&prefix, row.hi, row.lo, self.probe, hits)?;
                 if hits.is_empty() {
                     continue;
                 }
                 let is_single = groups[group + 1] - groups[group] == 1;
-                let second = if is_single { buffer::seen(self.extents, row).second } else { 0 };
+                let second = if is_single { seen(self.extents, &self.places, row).second } else { 0 };
                 for hit in hits.drain(..) {
                     // Others are kept more than a horizon away from this one, so none can be nearer.
                     done[group] |= is_single && 2 * distance(hit.second, second) <= self.horizon;
@@ -107,7 +111,7 @@ impl Settler<'_> {
                 continue;
             }
             for at in arrivals {
-                let again = buffer::seen(self.extents, &rows[at]);
+                let again = seen(self.extents, &self.places, &rows[at]);
                 match nearest(kept, again.second, self.horizon) {
                     Some(first) if (first.partition, first.offset) == (again.partition, again.offset) => {
                         self.settled.reread += 1;
@@ -127,6 +131,12 @@ impl Settler<'_> {
         rows.truncate(write);
         self.settled.fresh += write as u64;
     }
+}
+
+/// Where and when a row of the buffer was seen; its extents cover every code it gave out.
+fn seen(extents: &[Extent], places: &Places, row: &Row) -> Seen {
+    let extent = places.find(extents, row.code).or(extents.last());
+    extent.map_or_else(|| unreachable!("a row without an extent"), |extent| extent.seen(row.code, row.checksum))
 }
 
 fn same_identity(rows: &[Row], at: usize) -> bool {

@@ -13,7 +13,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::Global;
 use super::common::{self, KeyArgs, exit};
 use super::trace::{Form, find};
-use crate::config::parse_size;
 use crate::engine::trace::{AtRest, Found, Sought};
 use crate::ledger::{Fault, Key, Ledger, verify};
 use crate::report::{bytes, plural, thousands};
@@ -44,9 +43,6 @@ enum LedgerCommand {
     Compact {
         #[command(flatten)]
         ledger: At,
-        /// Memory that merging may take; it bounds how long one run may grow
-        #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "96MiB")]
-        memory: usize,
     },
     /// Forget what was seen of an identity: at once in every answer, on the disk with the next merge
     #[command(after_help = "Exit codes: 0 forgotten, 1 not found, 2 could not say or do.")]
@@ -108,7 +104,7 @@ pub fn run(args: LedgerArgs, global: &Global) -> anyhow::Result<u8> {
     match args.command {
         LedgerCommand::Stat { ledger, format } => stat::run(&ledger.dir, ledger.key.resolve(None)?.as_ref(), format),
         LedgerCommand::Verify { ledger } => run_verify(&ledger.dir, ledger.key.resolve(None)?.as_ref(), global),
-        LedgerCommand::Compact { ledger, memory } => compact(&ledger.dir, ledger.key.resolve(None)?.as_ref(), memory),
+        LedgerCommand::Compact { ledger } => compact(&ledger.dir, ledger.key.resolve(None)?.as_ref()),
         LedgerCommand::Forget { id, dirs, hash, topic, key } => {
             let sought = if hash { Sought::hash(&id)? } else { Sought::Id(id) };
             forget(&sought, &dirs, topic.as_deref(), key.resolve(None)?.as_ref())
@@ -170,8 +166,8 @@ fn bar(global: &Global) -> ProgressBar {
     bar
 }
 
-fn compact(dir: &Path, key: Option<&Key>, memory: usize) -> anyhow::Result<u8> {
-    let done = Ledger::open_to_change(dir, memory, key)?.compact()?;
+fn compact(dir: &Path, key: Option<&Key>) -> anyhow::Result<u8> {
+    let done = Ledger::open_to_change(dir, key)?.compact()?;
     writeln!(
         io::stdout(),
         "{}: {}, before {}; {}, before {}; {} dropped as forgotten; {} in the journal",
@@ -194,7 +190,7 @@ fn compact(dir: &Path, key: Option<&Key>, memory: usize) -> anyhow::Result<u8> {
 fn forget(sought: &Sought, dirs: &[PathBuf], topic: Option<&str>, key: Option<&Key>) -> anyhow::Result<u8> {
     let mut code = exit::FINDINGS;
     for dir in dirs {
-        let mut ledger = AtRest::of(Ledger::open_to_change(dir, 0, key)?, dir)?;
+        let mut ledger = AtRest::of(Ledger::open_to_change(dir, key)?, dir)?;
         let secret = *ledger.ledger.secret();
         let (_, found) = find(&mut ledger, sought, topic, &secret)?;
         // Where damage may hide it, it is forgotten in any case.

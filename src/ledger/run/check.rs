@@ -45,7 +45,6 @@ impl Run {
                 }
                 Err(ReadError::Damaged(_)) => self.check_row_pages(bucket, &mut last_page, flaws)?,
             }
-            self.check_empty(bucket, &mut scratch, flaws)?;
             done((self.bucket_len(bucket) * (self.layout.shape.row_len() + 2)) as u64);
         }
         Ok(())
@@ -104,21 +103,6 @@ impl Run {
         }
         if rows.iter().any(|row| !(first_code..self.record.span).contains(&row.code)) {
             flaws.push(Flaw::new(format!("bucket {bucket} has rows that no extent explains"), UNSURE));
-        }
-    }
-
-    /// Fences of a bucket without rows are read by nobody else.
-    fn check_empty(&self, bucket: usize, scratch: &mut Vec<u8>, flaws: &mut Vec<Flaw>) -> Result<()> {
-        if self.bucket_len(bucket) > 0 {
-            return Ok(());
-        }
-        match self.prefix(bucket, scratch) {
-            Err(ReadError::Failed(error)) => Err(error),
-            Err(ReadError::Damaged(part)) => {
-                flaws.push(self.flaw(part));
-                Ok(())
-            }
-            Ok(_) => Ok(()),
         }
     }
 

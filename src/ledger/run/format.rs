@@ -97,18 +97,21 @@ impl Shape {
     pub fn write_row(self, row: &Row, out: &mut Vec<u8>) {
         let rest = row.hi & ((1 << self.rest_bits()) - 1);
         let head = u128::from(row.code) << self.rest_bits() | u128::from(rest);
-        out.extend_from_slice(&head.to_le_bytes()[..self.head]);
-        out.extend_from_slice(&row.lo.to_le_bytes());
-        out.extend_from_slice(&row.checksum.to_le_bytes());
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&head.to_le_bytes());
+        bytes[self.head..self.head + 8].copy_from_slice(&row.lo.to_le_bytes());
+        bytes[self.head + 8..self.head + 16].copy_from_slice(&row.checksum.to_le_bytes());
+        out.extend_from_slice(&bytes[..self.row_len()]);
     }
 
-    /// `upper` is [`Shape::upper`] of the row's rank; `bytes` has [`Shape::row_len`] bytes.
+    /// `upper` is [`Shape::upper`] of the row's rank; `bytes` begins with the row.
     pub fn read_row(self, upper: u64, bytes: &[u8]) -> Option<Row> {
-        let (head_bytes, rest) = bytes.split_at_checked(self.head)?;
-        let mut head = [0; 16];
-        head.get_mut(..self.head)?.copy_from_slice(head_bytes);
-        let head = u128::from_le_bytes(head);
-        let mut fields = Fields(rest);
+        let head = match self.head {
+            // Rows are longer than 16 bytes, so the head can be read with what follows it and cut.
+            short @ ..8 => u128::from(Fields(bytes).u64()? & ((1 << (8 * short)) - 1)),
+            long => Fields(bytes).u128()? & (u128::MAX >> (128 - 8 * long)),
+        };
+        let mut fields = Fields(bytes.get(self.head..)?);
         Some(Row {
             hi: upper | head as u64 & ((1 << self.rest_bits()) - 1),
             lo: fields.u64()?,
@@ -125,6 +128,11 @@ pub fn write_extent(extent: &Extent, out: &mut Vec<u8>) {
     out.extend_from_slice(&extent.second.to_le_bytes());
     out.extend_from_slice(&extent.producer.id.to_le_bytes());
     out.extend_from_slice(&extent.producer.epoch.to_le_bytes());
+}
+
+/// The first field of an extent alone.
+pub fn extent_code(bytes: &[u8]) -> u64 {
+    Fields(bytes).u64().unwrap_or(u64::MAX)
 }
 
 pub fn read_extent(bytes: &[u8]) -> Option<Extent> {

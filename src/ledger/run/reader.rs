@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -14,10 +16,11 @@ use super::super::error::{LedgerError, Result};
 use super::super::files::Files;
 use super::super::forgotten::Forgotten;
 use super::super::manifest::{Fields, Ids, RunRecord};
+use super::super::places::Places;
 use super::super::rows::{BUCKETS, Extent, Row, bucket_of};
 use super::format::{
-    CHECKSUM, DIRECTORY, EXTENT, EXTENTS_A_PAGE, FOOTER, Footer, Layout, PAGE, checksum32, header_page, is_page_intact,
-    read_extent,
+    CHECKSUM, DIRECTORY, EXTENT, EXTENTS_A_PAGE, FOOTER, Footer, Layout, PAGE, checksum32, extent_code, header_page,
+    is_page_intact, read_extent,
 };
 use super::{Damage, Part, ReadError};
 
@@ -31,15 +34,21 @@ pub struct Run {
     /// First rank and prefix checksum of each bucket; one more entry ends the last.
     pub(super) directory: Vec<(u32, u32)>,
     pub(super) forgotten: Forgotten,
-    resident: Option<Resident>,
+    /// Prefix as it lies in the file, verified.
+    prefix: Option<Vec<u8>>,
+    extents: Option<Located>,
+    /// First code of every page of extents, read when it is first needed.
+    extent_index: OnceLock<Vec<u64>>,
     /// A part failed its checksum: a merge would make that forgotten.
     pub is_damaged: bool,
+    /// For a single look-up the index over the extents would cost more than it saves.
+    pub is_read_once: bool,
 }
 
-/// Prefix and extent pages as they lie in the file, verified.
-struct Resident {
-    prefix: Vec<u8>,
-    extents: Vec<u8>,
+/// All extents of a run, and the way to the one of a code.
+struct Located {
+    extents: Vec<Extent>,
+    places: Places,
 }
 
 /// Fences and tags of one bucket of one run.
@@ -107,8 +116,11 @@ impl Run {
             layout,
             directory,
             forgotten: Forgotten::default(),
-            resident: None,
+            prefix: None,
+            extents: None,
+            extent_index: OnceLock::new(),
             is_damaged: false,
+            is_read_once: false,
         })
     }
 
@@ -130,57 +142,85 @@ impl Run {
         self.layout.extents
     }
 
-    /// What [`Run::make_resident`] would hold in memory.
-    pub fn resident_cost(&self) -> usize {
-        self.layout.prefix_len() as usize + PAGE * self.layout.extent_pages() as usize
+    /// What holding the prefix in memory would cost.
+    pub fn prefix_cost(&self) -> usize {
+        self.layout.prefix_len() as usize
+    }
+
+    /// What holding the extents in memory would cost.
+    pub fn extents_cost(&self) -> usize {
+        Places::cost(self.layout.extents)
     }
 
     pub fn resident_bytes(&self) -> usize {
-        self.resident.as_ref().map_or(0, |resident| resident.prefix.len() + resident.extents.len())
+        self.prefix.as_ref().map_or(0, Vec::len) + self.extents.as_ref().map_or(0, Located::bytes)
     }
 
     /// Bytes that stay in memory for every run.
     pub fn directory_bytes(&self) -> usize {
-        size_of_val(self.directory.as_slice())
+        size_of_val(self.directory.as_slice()) + self.extent_index.get().map_or(0, |index| 8 * index.len())
     }
 
-    pub fn drop_resident(&mut self) {
-        self.resident = None;
+    pub fn drop_prefix(&mut self) {
+        self.prefix = None;
     }
 
-    /// Takes prefix and extents into memory. When a part is damaged it stays outside, where each use finds the damage.
-    pub fn make_resident(&mut self) -> Result<()> {
-        if self.resident.is_some() || self.is_damaged {
-            return Ok(());
-        }
-        match self.load_resident() {
-            Ok(resident) => self.resident = Some(resident),
-            Err(ReadError::Damaged(_)) => self.is_damaged = true,
-            Err(ReadError::Failed(error)) => return Err(error),
+    pub fn drop_extents(&mut self) {
+        self.extents = None;
+    }
+
+    /// Takes the prefix into memory. A damaged one stays outside, where each use finds the damage.
+    pub fn hold_prefix(&mut self) -> Result<()> {
+        if self.prefix.is_none() && !self.is_damaged {
+            let loaded = self.load_prefix();
+            self.prefix = self.unless_damaged(loaded)?;
         }
         Ok(())
     }
 
-    fn load_resident(&self) -> Read<Resident> {
-        let whole = Part::Prefix { bucket: 0 };
+    /// Takes the extents into memory, likewise.
+    pub fn hold_extents(&mut self) -> Result<()> {
+        if self.extents.is_none() && !self.is_damaged {
+            let loaded = self.load_extents();
+            self.extents = self.unless_damaged(loaded)?;
+        }
+        Ok(())
+    }
+
+    fn unless_damaged<T>(&mut self, loaded: Read<T>) -> Result<Option<T>> {
+        match loaded {
+            Ok(loaded) => Ok(Some(loaded)),
+            Err(ReadError::Damaged(_)) => {
+                self.is_damaged = true;
+                Ok(None)
+            }
+            Err(ReadError::Failed(error)) => Err(error),
+        }
+    }
+
+    fn load_prefix(&self) -> Read<Vec<u8>> {
         let mut prefix = vec![0; self.layout.prefix_len() as usize];
-        self.read(self.layout.prefix_at(), &mut prefix, whole)?;
+        self.read(self.layout.prefix_at(), &mut prefix, Part::Prefix { bucket: 0 })?;
         for bucket in 0..BUCKETS {
             let (range, sum) = self.bucket_range(bucket);
             if checksum32(&prefix[range]) != sum {
                 return Err(ReadError::Damaged(Part::Prefix { bucket: bucket as u32 }));
             }
         }
-        let mut extents = vec![0; PAGE * self.layout.extent_pages() as usize];
-        self.read(self.layout.extents_at(), &mut extents, whole)?;
-        match extents.chunks(PAGE).position(|page| !is_page_intact(page)) {
-            Some(page) => Err(ReadError::Damaged(Part::Extents { page: page as u64 })),
-            None => Ok(Resident { prefix, extents }),
+        Ok(prefix)
+    }
+
+    fn load_extents(&self) -> Read<Located> {
+        let mut extents = Vec::with_capacity(self.layout.extents as usize);
+        for page in self.extent_pages(0) {
+            extents.extend(page?);
         }
+        let places = Places::new(&extents, self.record.span);
+        Ok(Located { extents, places })
     }
 
     /// Where a bucket's prefix lies within the prefix of the run, and its checksum.
-    fn bucket_range(&self, bucket: usize) -> (std::ops::Range<usize>, u32) {
+    fn bucket_range(&self, bucket: usize) -> (Range<usize>, u32) {
         let (first, sum) = self.directory[bucket];
         let start = (self.layout.bucket_at(bucket, first) - self.layout.prefix_at()) as usize;
         (start..start + self.layout.shape.fences_len() + 2 * self.bucket_len(bucket), sum)
@@ -194,8 +234,8 @@ impl Run {
     /// The prefix of a bucket; `scratch` holds it when the run is not resident.
     pub fn prefix<'a>(&'a self, bucket: usize, scratch: &'a mut Vec<u8>) -> Read<Prefix<'a>> {
         let (range, sum) = self.bucket_range(bucket);
-        let bytes = match &self.resident {
-            Some(resident) => &resident.prefix[range],
+        let bytes = match &self.prefix {
+            Some(prefix) => &prefix[range],
             None => {
                 let part = Part::Prefix { bucket: bucket as u32 };
                 scratch.resize(range.len(), 0);
@@ -206,8 +246,20 @@ impl Run {
                 &scratch[..]
             }
         };
+        Ok(self.prefix_of(bytes))
+    }
+
+    /// A bucket's prefix from its bytes, which were read and verified before.
+    pub fn prefix_of<'a>(&self, bytes: &'a [u8]) -> Prefix<'a> {
         let (fences, tags) = bytes.split_at(self.layout.shape.fences_len());
-        Ok(Prefix { fences, tags })
+        Prefix { fences, tags }
+    }
+
+    /// Whether an identity may be here. Almost always it is not, and that is what this is made to say fast.
+    #[inline]
+    pub fn may_hold(&self, prefix: &Prefix<'_>, hi: u64) -> bool {
+        let shape = self.layout.shape;
+        prefix.may_hold(shape.group_of(hi), shape.tag_of(hi))
     }
 
     /// Pushes every sighting of an identity this run holds. What cannot be read for damage is noted in `probe`.
@@ -220,12 +272,8 @@ impl Run {
         out: &mut Vec<Seen>,
     ) -> Result<()> {
         let shape = self.layout.shape;
-        let bucket = bucket_of(hi);
+        let (bucket, tag) = (bucket_of(hi), shape.tag_of(hi));
         let (start, tags) = prefix.group(shape.group_of(hi));
-        let tag = shape.tag_of(hi);
-        if !contains(tags, tag) {
-            return Ok(());
-        }
         let upper = shape.upper(bucket, shape.group_of(hi), tag);
         for (at, _) in tags.chunks_exact(2).enumerate().filter(|(_, bytes)| **bytes == tag.to_le_bytes()) {
             let rank = u64::from(self.directory[bucket].0) + (start + at) as u64;
@@ -255,33 +303,55 @@ impl Run {
         }
     }
 
+    /// Groups a bucket of this run is cut into: a power of two.
+    pub fn groups_a_bucket(&self) -> usize {
+        self.layout.shape.groups_a_bucket()
+    }
+
     /// Appends the rows of a bucket, forgotten ones apart, `shift` added to their codes.
     pub fn load_bucket(&self, bucket: usize, shift: u64, scratch: &mut Vec<u8>, out: &mut Vec<Row>) -> Read<()> {
-        if self.bucket_len(bucket) == 0 {
+        let prefix = self.prefix(bucket, scratch)?;
+        self.load_groups(bucket, &prefix, 0..self.groups_a_bucket(), shift, &mut Vec::new(), out)
+    }
+
+    /// Appends the rows of some groups of a bucket, `shift` added to their codes. `pages` is memory to borrow.
+    pub fn load_groups(
+        &self,
+        bucket: usize,
+        prefix: &Prefix<'_>,
+        groups: Range<usize>,
+        shift: u64,
+        pages: &mut Vec<u8>,
+        out: &mut Vec<Row>,
+    ) -> Read<()> {
+        let shape = self.layout.shape;
+        let per_page = shape.rows_a_page();
+        let first = self.directory[bucket].0 as usize;
+        let ranks = first + prefix.fence(groups.start)..first + prefix.fence(groups.end);
+        if ranks.is_empty() {
             return Ok(());
         }
-        let shape = self.layout.shape;
-        let prefix = self.prefix(bucket, scratch)?;
-        let first = u64::from(self.directory[bucket].0);
-        let pages = first / shape.rows_a_page() as u64
-            ..(first + self.bucket_len(bucket) as u64).div_ceil(shape.rows_a_page() as u64);
-        let mut bytes = vec![0; PAGE * (pages.end - pages.start) as usize];
-        self.read(PAGE as u64 * (1 + pages.start), &mut bytes, Part::Rows { page: pages.start })?;
-        for (at, page) in bytes.chunks(PAGE).enumerate() {
-            if !is_page_intact(page) {
-                return Err(ReadError::Damaged(Part::Rows { page: pages.start + at as u64 }));
-            }
+        let page = ranks.start / per_page;
+        pages.resize(PAGE * (ranks.end.div_ceil(per_page) - page), 0);
+        self.read((PAGE * (1 + page)) as u64, pages, Part::Rows { page: page as u64 })?;
+        if let Some(at) = pages.chunks(PAGE).position(|page| !is_page_intact(page)) {
+            return Err(ReadError::Damaged(Part::Rows { page: (page + at) as u64 }));
         }
-        for group in 0..shape.groups_a_bucket() {
-            let (start, tags) = prefix.group(group);
-            for (at, tag) in tags.chunks_exact(2).enumerate() {
-                let rank = first + (start + at) as u64;
+        out.reserve(ranks.len());
+        let (mut at, mut in_page) = (0, ranks.start % per_page);
+        for group in groups {
+            for tag in prefix.group(group).1.chunks_exact(2) {
+                if in_page == per_page {
+                    (at, in_page) = (at + 1, 0);
+                }
+                let bytes = &pages[PAGE * at + CHECKSUM + shape.row_len() * in_page..];
                 let upper = shape.upper(bucket, group, u16::from_le_bytes([tag[0], tag[1]]));
-                let page = (rank / shape.rows_a_page() as u64 - pages.start) as usize;
-                let row = self.row_in(&bytes[PAGE * page..][..PAGE], rank, upper)?;
+                let row = shape.read_row(upper, bytes);
+                let row = row.ok_or(ReadError::Damaged(Part::Rows { page: (page + at) as u64 }))?;
                 if !self.forgotten.hides(row.hi, row.lo, self.record.number) {
                     out.push(Row { code: row.code + shift, ..row });
                 }
+                in_page += 1;
             }
         }
         Ok(())
@@ -313,44 +383,62 @@ impl Run {
             .ok_or(ReadError::Damaged(Part::Rows { page: rank / per_page }))
     }
 
-    /// The extent a code falls into: binary search over pages, then within the page.
     fn extent_of(&self, code: u64, cached: &mut CachedPage) -> Read<Extent> {
-        let (mut from, mut until) = (0, self.layout.extent_pages());
-        while until - from > 1 {
-            let middle = from + (until - from) / 2;
-            let first = read_extent(&self.extent_page(middle, cached)?[CHECKSUM..]);
-            match first.is_some_and(|extent| extent.code <= code) {
-                true => from = middle,
-                false => until = middle,
+        match &self.extents {
+            Some(Located { extents, places }) => {
+                places.find(extents, code).copied().ok_or(ReadError::Damaged(Part::Extents { page: 0 }))
             }
+            None => self.read_extent_of(code, cached),
         }
-        let damaged = || ReadError::Damaged(Part::Extents { page: from });
-        if until == 0 {
-            return Err(damaged());
-        }
-        let count = self.extents_in(from);
-        let page = self.extent_page(from, cached)?;
-        let extent = |at: usize| read_extent(&page[CHECKSUM + at * EXTENT..]);
-        let (mut low, mut high) = (0, count);
+    }
+
+    /// The extent a code falls into: which page, by the index, and which of its extents, by halving.
+    fn read_extent_of(&self, code: u64, cached: &mut CachedPage) -> Read<Extent> {
+        let number = match self.is_read_once.then(|| self.page_by_halving(code, cached)) {
+            Some(Ok(page)) => page,
+            _ => {
+                let after = self.extent_index()?.partition_point(|&first| first <= code);
+                after.checked_sub(1).ok_or(ReadError::Damaged(Part::Extents { page: 0 }))? as u64
+            }
+        };
+        let page = self.extent_page(number, cached)?;
+        let extent = |at: usize| &page[CHECKSUM + at * EXTENT..][..EXTENT];
+        let (mut low, mut high) = (0, self.extents_in(number));
         while high - low > 1 {
             let middle = (low + high) / 2;
-            match extent(middle).is_some_and(|extent| extent.code <= code) {
+            match extent_code(extent(middle)) <= code {
                 true => low = middle,
                 false => high = middle,
             }
         }
-        extent(low).filter(|extent| extent.code <= code).ok_or_else(damaged)
+        let found = read_extent(extent(low)).filter(|extent| extent.code <= code);
+        found.ok_or(ReadError::Damaged(Part::Extents { page: number }))
+    }
+
+    /// A damaged page hides only itself: its first code is taken to be that of the page before.
+    fn extent_index(&self) -> Read<&[u64]> {
+        if let Some(index) = self.extent_index.get() {
+            return Ok(index);
+        }
+        let (mut cached, mut last) = (CachedPage::default(), 0);
+        let mut index = Vec::with_capacity(self.layout.extent_pages() as usize);
+        for page in 0..self.layout.extent_pages() {
+            match self.extent_page(page, &mut cached) {
+                Ok(bytes) => last = last.max(extent_code(&bytes[CHECKSUM..])),
+                Err(ReadError::Damaged(_)) => {}
+                Err(error) => return Err(error),
+            }
+            index.push(last);
+        }
+        Ok(self.extent_index.get_or_init(|| index))
     }
 
     fn extents_in(&self, page: u64) -> usize {
         (self.layout.extents - page * EXTENTS_A_PAGE as u64).min(EXTENTS_A_PAGE as u64) as usize
     }
 
-    fn extent_page<'a>(&'a self, page: u64, cached: &'a mut CachedPage) -> Read<&'a [u8]> {
-        match &self.resident {
-            Some(resident) => Ok(&resident.extents[PAGE * page as usize..][..PAGE]),
-            None => cached.load(self, page, self.layout.extents_at() + PAGE as u64 * page, Part::Extents { page }),
-        }
+    pub(super) fn extent_page<'a>(&self, page: u64, cached: &'a mut CachedPage) -> Read<&'a [u8]> {
+        cached.load(self, page, self.layout.extents_at() + PAGE as u64 * page, Part::Extents { page })
     }
 
     /// Reads a part; a file that has become too short is damage like a failed checksum.
@@ -359,6 +447,12 @@ impl Run {
             io::ErrorKind::UnexpectedEof => ReadError::Damaged(part),
             _ => ReadError::Failed(LedgerError::io(&self.path, source)),
         })
+    }
+}
+
+impl Located {
+    fn bytes(&self) -> usize {
+        size_of_val(self.extents.as_slice()) + self.places.bytes()
     }
 }
 
@@ -381,16 +475,34 @@ impl CachedPage {
 impl<'a> Prefix<'a> {
     /// First row of a group within its bucket, and the group's tags.
     pub(super) fn group(&self, group: usize) -> (usize, &'a [u8]) {
-        let fence = |at: usize| {
-            let bytes = self.fences.get(4 * at..4 * at + 4).and_then(|bytes| bytes.first_chunk());
-            bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
-        };
-        let (start, end) = (fence(group), fence(group + 1));
+        let (start, end) = (self.fence(group), self.fence(group + 1));
         (start, self.tags.get(2 * start..2 * end).unwrap_or_default())
     }
-}
 
-/// Whether a tag occurs: almost always it does not, so all are compared without a branch between them.
-fn contains(tags: &[u8], tag: u16) -> bool {
-    tags.chunks_exact(2).fold(false, |found, bytes| found | (u16::from_le_bytes([bytes[0], bytes[1]]) == tag))
+    /// Whether a group, or the few rows after it, have the tag. Tags are compared sixteen at a time without a branch
+    /// between them, past the group's end rather than one by one.
+    #[inline]
+    fn may_hold(&self, group: usize, tag: u16) -> bool {
+        const LANES: usize = 16;
+        let (start, end) = (self.fence(group), self.fence(group + 1));
+        let mut at = start;
+        while at < end {
+            let Some(lanes) = self.tags.get(2 * at..).and_then(|tags| tags.first_chunk::<{ 2 * LANES }>()) else {
+                let rest = self.tags.get(2 * at..2 * end).unwrap_or_default();
+                return rest.chunks_exact(2).any(|bytes| *bytes == tag.to_le_bytes());
+            };
+            let same = |lane: usize| u16::from_le_bytes([lanes[2 * lane], lanes[2 * lane + 1]]) == tag;
+            if (0..LANES).fold(false, |found, lane| found | same(lane)) {
+                return true;
+            }
+            at += LANES;
+        }
+        false
+    }
+
+    /// First row of a group, counted from the bucket's start.
+    fn fence(&self, group: usize) -> usize {
+        let bytes = self.fences.get(4 * group..4 * group + 4).and_then(|bytes| bytes.first_chunk());
+        bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
+    }
 }

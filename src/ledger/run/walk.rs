@@ -7,6 +7,7 @@ use super::super::Seen;
 use super::super::error::Result;
 use super::super::forgotten::Forgotten;
 use super::super::rows::{Extent, Row, bucket_of};
+use super::format::{CHECKSUM, extent_code};
 use super::reader::{CachedPage, Read, Run};
 use super::{Damage, Part, ReadError};
 
@@ -47,6 +48,19 @@ impl Run {
         Ok(hidden)
     }
 
+    /// The page of extents a code falls into; an error where a damaged page is in the way.
+    pub(super) fn page_by_halving(&self, code: u64, cached: &mut CachedPage) -> Read<u64> {
+        let (mut from, mut until) = (0, self.layout.extent_pages());
+        while until - from > 1 {
+            let middle = from + (until - from) / 2;
+            match extent_code(&self.extent_page(middle, cached)?[CHECKSUM..]) <= code {
+                true => from = middle,
+                false => until = middle,
+            }
+        }
+        Ok(from)
+    }
+
     /// Appends the rows of a bucket that can be read, forgotten ones apart; what cannot be is noted.
     pub fn load_intact(
         &self,
@@ -55,6 +69,9 @@ impl Run {
         out: &mut Vec<Row>,
         damage: &mut BTreeSet<Damage>,
     ) -> Result<()> {
+        if self.bucket_len(bucket) == 0 {
+            return Ok(());
+        }
         let before = out.len();
         let Err(error) = self.load_bucket(bucket, 0, scratch, out) else { return Ok(()) };
         out.truncate(before);

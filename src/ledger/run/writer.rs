@@ -40,6 +40,16 @@ pub struct RunWriter<'a> {
     written_extents: u64,
 }
 
+/// A bucket that is being written.
+pub struct OpenBucket {
+    /// Where its prefix starts in the stream's buffer.
+    start: usize,
+    /// Fences written so far.
+    fences: usize,
+    rows: u32,
+    tags: Vec<u16>,
+}
+
 impl<'a> RunWriter<'a> {
     /// `name` is the file's name until it is committed.
     pub fn create(files: &'a Files, name: &'a str, head: RunHead) -> Result<Self> {
@@ -65,26 +75,42 @@ impl<'a> RunWriter<'a> {
 
     /// Writes the next bucket; called once for each in order. The rows are sorted by identity.
     pub fn bucket(&mut self, rows: &[Row]) -> Result<()> {
+        let mut open = self.begin_bucket();
+        self.rows(&mut open, rows)?;
+        self.end_bucket(open)
+    }
+
+    /// Begins the next bucket, whose rows come in parts.
+    pub fn begin_bucket(&self) -> OpenBucket {
+        OpenBucket { start: self.prefix.buf.len(), fences: 0, rows: 0, tags: Vec::new() }
+    }
+
+    /// Appends rows to the open bucket, sorted by identity and after those before.
+    pub fn rows(&mut self, open: &mut OpenBucket, rows: &[Row]) -> Result<()> {
         let shape = self.layout.shape;
-        let start = self.prefix.buf.len();
-        let mut fences = 0;
-        for (at, row) in rows.iter().enumerate() {
+        for row in rows {
             let group = shape.group_of(row.hi);
-            while fences <= group {
-                self.prefix.buf.extend_from_slice(&(at as u32).to_le_bytes());
-                fences += 1;
+            while open.fences <= group {
+                self.prefix.buf.extend_from_slice(&open.rows.to_le_bytes());
+                open.fences += 1;
             }
+            open.tags.push(shape.tag_of(row.hi));
+            open.rows += 1;
             shape.write_row(row, self.rows.item());
             self.rows.end_item(&mut self.out)?;
         }
-        while fences <= shape.groups_a_bucket() {
-            self.prefix.buf.extend_from_slice(&(rows.len() as u32).to_le_bytes());
-            fences += 1;
+        Ok(())
+    }
+
+    pub fn end_bucket(&mut self, mut open: OpenBucket) -> Result<()> {
+        while open.fences <= self.layout.shape.groups_a_bucket() {
+            self.prefix.buf.extend_from_slice(&open.rows.to_le_bytes());
+            open.fences += 1;
         }
-        self.prefix.buf.extend(rows.iter().flat_map(|row| shape.tag_of(row.hi).to_le_bytes()));
+        self.prefix.buf.extend(open.tags.iter().flat_map(|tag| tag.to_le_bytes()));
         self.directory.extend_from_slice(&(self.rank as u32).to_le_bytes());
-        self.directory.extend_from_slice(&checksum32(&self.prefix.buf[start..]).to_le_bytes());
-        self.rank += rows.len() as u64;
+        self.directory.extend_from_slice(&checksum32(&self.prefix.buf[open.start..]).to_le_bytes());
+        self.rank += u64::from(open.rows);
         self.prefix.flush_when_long(&mut self.out)
     }
 

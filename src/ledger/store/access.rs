@@ -5,13 +5,13 @@ use std::path::Path;
 use super::super::error::{LedgerError, Result};
 use super::super::key::Key;
 use super::super::manifest;
-use super::{Ledger, Options, Tuning};
+use super::{Ledger, Options};
 
 #[derive(Default)]
 pub(super) struct Access<'a> {
     /// Instead of the one in the directory.
     pub key: Option<&'a Key>,
-    /// Left-overs stay, and nothing of the journal is read before it is asked for.
+    /// Left-overs stay, and nothing is read before it is asked for.
     pub is_reader: bool,
 }
 
@@ -26,14 +26,14 @@ impl Ledger {
     pub fn open_to_read(dir: &Path, key: Option<&Key>) -> Result<Self> {
         must_exist(dir)?;
         let options = Options { memory_bytes: 0, horizon_seconds: u64::MAX, durable: true };
-        Self::open_as(dir, Tuning { resident_bytes: 0, ..options.into() }, Access { key, is_reader: true })
+        Self::open_as(dir, options.into(), Access { key, is_reader: true })
     }
 
-    /// Opens a ledger at rest to compact it or to forget; merging takes at most `memory_bytes`.
-    pub fn open_to_change(dir: &Path, memory_bytes: usize, key: Option<&Key>) -> Result<Self> {
+    /// Opens a ledger at rest to compact it or to forget; no run is held in memory.
+    pub fn open_to_change(dir: &Path, key: Option<&Key>) -> Result<Self> {
         must_exist(dir)?;
-        let options = Options { memory_bytes, horizon_seconds: u64::MAX, durable: true };
-        Self::open_as(dir, Tuning { resident_bytes: 0, ..options.into() }, Access { key, is_reader: false })
+        let options = Options { memory_bytes: 0, horizon_seconds: u64::MAX, durable: true };
+        Self::open_as(dir, options.into(), Access { key, is_reader: false })
     }
 }
 

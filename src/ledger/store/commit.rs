@@ -1,11 +1,12 @@
-//! How a commit becomes durable, and the merge after it. The order of the steps is the point:
+//! How a commit becomes durable, and how merges join it. The order of the steps is the point:
 //!
 //! 1. new runs and the state are written under temporary names, synced and renamed; the journal is appended and synced
 //! 2. the directory is synced, so that the names hold
 //! 3. one batch in the manifest names them all and is synced: this is the commit
 //! 4. only then is removed what it no longer names
 //!
-//! Until 3 the old commit rules, and what was written is swept away at the next opening.
+//! Until 3 the old commit rules, and what was written is swept away at the next opening. A finished merge is a commit
+//! of its own with the same state and journal.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +14,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::error::{LedgerError, Result};
 use super::super::manifest::{CommitRecord, RunRecord};
-use super::super::merge::{self, Merged};
+use super::super::merge::{self, Merge, Merged};
 use super::super::run::Run;
 use super::{Ledger, state_name, tmp_name};
+
+/// After a merge found the disk full, so many commits go by before the next is tried.
+const PATIENCE: u64 = 64;
+/// So many times the fan-in of runs waiting to be merged, and committing waits for the merge.
+const OVERDUE: usize = 4;
 
 impl Ledger {
     pub(super) fn commit_pending(&mut self, state: &[u8], frames: &[u8], now_second: u32) -> Result<()> {
@@ -66,47 +72,78 @@ impl Ledger {
         Ok(added)
     }
 
+    /// A run whose generation has ended more than the horizon ago can hold nothing that is still a repeat.
     fn expired_generations(&self, now_second: u32) -> BTreeSet<u32> {
-        let alive =
-            |run: &&Run| u64::from(run.record.max_second).saturating_add(self.tuning.horizon) >= u64::from(now_second);
-        let generations =
-            |runs: &mut dyn Iterator<Item = &Run>| -> BTreeSet<u32> { runs.map(|run| run.record.generation).collect() };
-        &generations(&mut self.all_runs()) - &generations(&mut self.all_runs().filter(alive))
+        let generations: BTreeSet<u32> = self.all_runs().map(|run| run.record.generation).collect();
+        let is_expired = |generation: &u32| {
+            let end = (u64::from(*generation) + 1).saturating_mul(self.generation_seconds()) - 1;
+            end.saturating_add(self.tuning.horizon) < u64::from(now_second)
+        };
+        generations.into_iter().filter(is_expired).collect()
     }
 
-    /// At most one merge a commit: with a fan-in of 8 that keeps up, and no commit waits for more than the longest run a
-    /// merge may write. A disk too full for a merge is no reason to stop: the runs only stay as many as they are.
-    pub(super) fn merge_if_due(&mut self) -> Result<()> {
-        let Some(inputs) = merge::due(&self.runs, self.tuning.fan_in, self.tuning.max_run_rows) else {
-            return Ok(());
-        };
-        self.buffer.release();
-        let number = self.next_run;
-        let name = tmp_name(number);
-        let runs: Vec<&Run> = inputs.iter().map(|&at| &self.runs[at]).collect();
-        let record = match merge::write(&self.files, &name, self.ids, number, &runs, &mut self.sort) {
+    /// Installs a merge that is done and starts the next. Waits for it only when merging falls behind, so that no commit
+    /// is held up and still the number of runs to probe is bounded.
+    pub(super) fn go_on_merging(&mut self) -> Result<()> {
+        loop {
+            let is_overdue = self.runs.len() >= OVERDUE * self.tuning.fan_in && self.is_piling_up();
+            let must_wait = !self.tuning.merge_behind || is_overdue;
+            match self.merge.take_if(|merge| must_wait || merge.is_done()) {
+                Some(merge) => self.install_merged(merge)?,
+                None if self.merge.is_some() => return Ok(()),
+                None => {}
+            }
+            let due = merge::due(&self.runs, self.tuning.fan_in, self.tuning.max_run_rows);
+            let Some(inputs) = due.filter(|_| self.last.state >= self.no_merge_before) else { return Ok(()) };
+            let number = self.next_run;
+            self.next_run += 1;
+            self.merge = Some(Merge::start(&self.files, tmp_name(number), self.ids, number, inputs, &self.forgotten)?);
+            if self.tuning.merge_behind {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A disk too full for a merge is no reason to stop: the runs only stay as many as they are.
+    fn install_merged(&mut self, mut merge: Merge) -> Result<()> {
+        let name = tmp_name(merge.number);
+        let numbers: BTreeSet<u64> = merge.inputs.iter().map(|run| run.number).collect();
+        let record = match merge.finish() {
             Ok(Merged::Written(record)) => record,
+            Ok(Merged::Stopped) => return Ok(()),
+            Ok(Merged::Damaged(number, error)) => {
+                if let Some(run) = self.runs.iter_mut().find(|run| run.record.number == number) {
+                    run.is_damaged = true;
+                    run.note(error, &mut self.probe.damage)?;
+                }
+                self.files.discard(&name);
+                return Ok(());
+            }
             Err(error @ LedgerError::DiskFull { .. }) => {
                 tracing::warn!(%error, "runs could not be merged; looking identities up takes longer until they are");
                 self.files.discard(&name);
+                self.no_merge_before = self.last.state + PATIENCE;
                 return Ok(());
             }
             Err(error) => return Err(error),
-            Ok(Merged::Damaged(input, error)) => {
-                let run = &mut self.runs[inputs[input]];
-                run.is_damaged = true;
-                run.note(error, &mut self.probe.damage)?;
-                self.files.discard(&name);
-                return Ok(());
-            }
         };
-        self.next_run += 1;
-        let merged = Run::open(&self.files, &name, record, self.ids)?;
-        let numbers: BTreeSet<u64> = runs.iter().map(|run| run.record.number).collect();
-        let (inputs, kept) = self.runs.drain(..).partition(|run| numbers.contains(&run.record.number));
+        let (inputs, kept): (Vec<Run>, Vec<Run>) =
+            self.runs.drain(..).partition(|run| numbers.contains(&run.record.number));
         self.runs = kept;
+        if inputs.len() < numbers.len() {
+            // Their generation was dropped in the meantime.
+            self.runs.extend(inputs);
+            self.files.discard(&name);
+            return Ok(());
+        }
+        let merged = Run::open(&self.files, &name, record, self.ids)?;
         let added = self.install(CommitRecord { next_run: self.next_run, ..self.last }, vec![merged], &inputs)?;
         self.runs.extend(added);
         Ok(())
+    }
+
+    /// Whether a size class has more runs than a merge behind it can be expected to keep up with.
+    fn is_piling_up(&self) -> bool {
+        merge::due(&self.runs, OVERDUE * self.tuning.fan_in, u64::MAX).is_some()
     }
 }

@@ -9,6 +9,7 @@ mod verify;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
+use std::ops::Range;
 use std::path::Path;
 
 use rand::TryRngCore;
@@ -22,7 +23,9 @@ use super::forgotten::Forgotten;
 use super::journal::{self, Journal};
 use super::key::{self, SECRET};
 use super::manifest::{CommitRecord, Ids, Manifest};
-use super::rows::{BUCKETS, Row, SortScratch};
+use super::merge::Merge;
+use super::places::Places;
+use super::rows::{BUCKET_BITS, BUCKETS, Row, SortScratch};
 use super::run::{self, Damage, Probe, Run, RunHead, RunWriter};
 use super::settle::{Scratch, Settled, Settler, is_in_reach};
 use super::{Repeat, Sightings};
@@ -35,13 +38,17 @@ pub use verify::{Fault, Verified, verify};
 const LOCK: &str = "lock";
 /// The smallest buffer.
 const MIN_ROWS: usize = 64 << 10;
-/// Sorting a merged bucket takes so many bytes a row: the rows, their copy, the keys, the pages they came from.
-const MERGE_BYTES_A_ROW: usize = 96;
+/// A buffer of more rows takes longer to settle than a reader should have to wait.
+const PROMPT_ROWS: usize = 4 << 20;
+/// While known records are read again the buffer grows: the larger it is, the fewer pages are read for each.
+const REPLAY_ROWS: usize = 16 << 20;
 const FAN_IN: usize = 8;
+/// Runs that would become longer are left as they are: probing them costs less than rewriting them.
+const MAX_RUN_ROWS: u64 = 128 << 20;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Two thirds are for the buffer, one third for what runs keep in memory.
+    /// Up to two thirds are for the buffer, the rest for what runs keep in memory.
     pub memory_bytes: usize,
     /// How far apart two sightings of an identity may lie and still be a repeat.
     pub horizon_seconds: u64,
@@ -52,11 +59,14 @@ pub struct Options {
 /// What follows from the options, apart from them so that tests can make everything small.
 #[derive(Clone)]
 pub(in crate::ledger) struct Tuning {
+    pub memory_bytes: usize,
     pub buffer_bytes: usize,
-    pub resident_bytes: usize,
-    /// No merge writes a longer run, so that one bucket of it can be sorted in memory.
+    /// What the buffer may grow to during a replay.
+    pub replay_bytes: usize,
     pub max_run_rows: u64,
     pub fan_in: usize,
+    /// Whether merges run behind the commits; else each commit waits for those that are due.
+    pub merge_behind: bool,
     pub horizon: u64,
     pub durable: bool,
     pub faults: Faults,
@@ -64,12 +74,14 @@ pub(in crate::ledger) struct Tuning {
 
 impl From<Options> for Tuning {
     fn from(options: Options) -> Self {
-        let buffer_bytes = (options.memory_bytes / 3 * 2).max(MIN_ROWS * size_of::<Row>());
+        let share = (options.memory_bytes / 3 * 2).max(MIN_ROWS * size_of::<Row>());
         Self {
-            buffer_bytes,
-            resident_bytes: options.memory_bytes / 3,
-            max_run_rows: (buffer_bytes / 2 / MERGE_BYTES_A_ROW * BUCKETS) as u64,
+            memory_bytes: options.memory_bytes,
+            buffer_bytes: share.min(PROMPT_ROWS * size_of::<Row>()),
+            replay_bytes: share.min(REPLAY_ROWS * size_of::<Row>()),
+            max_run_rows: MAX_RUN_ROWS,
             fan_in: FAN_IN,
+            merge_behind: true,
             horizon: options.horizon_seconds,
             durable: options.durable,
             faults: Faults::default(),
@@ -91,6 +103,10 @@ pub struct Stats {
 
 // Dropped in this order: the lock must be the last to go.
 pub struct Ledger {
+    /// Under way behind the commits.
+    merge: Option<Merge>,
+    /// Number of the commit before which none is started.
+    no_merge_before: u64,
     manifest: Manifest,
     /// Committed runs, newest generation first.
     runs: Vec<Run>,
@@ -144,11 +160,12 @@ impl Ledger {
         let state = last.as_ref().map(|last| read_state(&files, last)).transpose()?;
         let last = last.unwrap_or_default();
         let forgotten = Forgotten::new(manifest.forgotten(&files)?);
-        let runs = manifest
+        let mut runs = manifest
             .runs(&files)?
             .into_iter()
             .map(|record| Ok(Run::open(&files, &run::name(record.number), record, ids)?.forgetting(&forgotten)))
             .collect::<Result<Vec<_>>>()?;
+        runs.iter_mut().for_each(|run| run.is_read_once = access.is_reader);
         let mut ledger = Self {
             journal: Journal::open(&files, last.journal, last.journal_len, access.is_reader)?,
             buffer: Buffer::new(tuning.buffer_bytes),
@@ -157,6 +174,8 @@ impl Ledger {
             probe: Probe::default(),
             sort: SortScratch::default(),
             is_poisoned: false,
+            merge: None,
+            no_merge_before: 0,
             _lock: lock,
             manifest,
             runs,
@@ -207,33 +226,51 @@ impl Ledger {
         self.buffer.is_full()
     }
 
+    /// Settles in place what one identity, seen over and over, has swollen: its repeats are reported and leave the buffer
+    /// before it is full. To be called after each [`Ledger::insert`]; mostly there is nothing to do.
+    pub fn relieve(&mut self, repeat: &mut dyn FnMut(Repeat)) -> Result<()> {
+        self.check_usable()?;
+        for bucket in std::mem::take(&mut self.buffer.hot) {
+            self.is_poisoned = true;
+            let before = self.buffer.buckets[bucket].len();
+            self.settle_buckets(bucket..bucket + 1, repeat)?;
+            self.buffer.relieved(bucket, before);
+            self.is_poisoned = false;
+        }
+        Ok(())
+    }
+
     /// Decides what in the buffer is new and what is a repeat. What is new is written, and counts with the next commit.
-    pub fn settle(&mut self, repeat: &mut dyn FnMut(Repeat)) -> Result<Settled> {
+    /// `newest_second` is the stream time of the newest arrivals; how long sightings are kept counts from it, whatever
+    /// time a producer wrote into its records.
+    pub fn settle(&mut self, newest_second: u32, repeat: &mut dyn FnMut(Repeat)) -> Result<Settled> {
         self.check_usable()?;
         if self.buffer.len() == 0 {
             return Ok(Settled::default());
         }
         self.is_poisoned = true;
-        let settled = self.settle_buffer(repeat)?;
+        let rows = self.buffer.len() as u64;
+        let settled = self.settle_buckets(0..BUCKETS, repeat)?;
         if settled.fresh > 0 {
-            self.write_buffer(settled.fresh)?;
+            self.write_buffer(settled.fresh, newest_second)?;
         }
         self.buffer.clear();
+        self.resize_buffer(2 * settled.fresh < rows);
         self.arrange()?;
         self.is_poisoned = false;
         Ok(settled)
     }
 
-    /// One atomic step: after a crash either all of it is there or nothing. `now_second` is the stream time, by which
-    /// generations past the horizon are dropped. Afterwards merges runs when that is due, as a step of its own.
+    /// One atomic step: after a crash either all of it is there or nothing. `slowest_second` is a stream time that
+    /// every partition has passed: what lies more than the horizon before it is dropped.
     ///
     /// What was inserted and not settled is no part of it: settle first, or let the positions in `state` stay before it.
-    pub fn commit(&mut self, state: &[u8], entries: &[(u128, Vec<u8>)], now_second: u32) -> Result<()> {
+    pub fn commit(&mut self, state: &[u8], entries: &[(u128, Vec<u8>)], slowest_second: u32) -> Result<()> {
         self.check_usable()?;
         let frames = Journal::encode(entries)?;
         self.is_poisoned = true;
-        self.commit_pending(state, &frames, now_second)?;
-        self.merge_if_due()?;
+        self.commit_pending(state, &frames, slowest_second)?;
+        self.go_on_merging()?;
         self.arrange()?;
         self.is_poisoned = false;
         Ok(())
@@ -262,34 +299,35 @@ impl Ledger {
         if self.is_poisoned { Err(LedgerError::Poisoned { path: self.files.dir().to_owned() }) } else { Ok(()) }
     }
 
-    /// Leaves in the buffer what is to be kept, sorted.
-    fn settle_buffer(&mut self, repeat: &mut dyn FnMut(Repeat)) -> Result<Settled> {
-        let Buffer { buckets, extents, min_second, max_second, .. } = &mut self.buffer;
+    /// Leaves in the buckets what is to be kept, sorted.
+    fn settle_buckets(&mut self, which: Range<usize>, repeat: &mut dyn FnMut(Repeat)) -> Result<Settled> {
+        let Buffer { buckets, extents, span, min_second, max_second, .. } = &mut self.buffer;
         let horizon = self.tuning.horizon;
         let runs = self.pending.iter().rev().chain(&self.runs);
         let mut settler = Settler {
             runs: runs.filter(|run| is_in_reach(run, *min_second, *max_second, horizon)).collect(),
+            places: Places::new(extents, *span),
             extents,
             horizon,
             probe: &mut self.probe,
             scratch: Scratch::default(),
             settled: Settled::default(),
         };
-        for (bucket, rows) in buckets.iter_mut().enumerate().filter(|(_, rows)| !rows.is_empty()) {
-            self.sort.sort(rows);
+        for (bucket, rows) in which.clone().zip(&mut buckets[which]).filter(|(_, rows)| !rows.is_empty()) {
+            self.sort.sort(rows, BUCKET_BITS);
             settler.bucket(bucket, rows, repeat)?;
         }
         Ok(settler.settled)
     }
 
-    fn write_buffer(&mut self, rows: u64) -> Result<()> {
+    fn write_buffer(&mut self, rows: u64, newest_second: u32) -> Result<()> {
         let Buffer { buckets, extents, span, min_second, max_second, .. } = &self.buffer;
         let number = self.next_run;
         self.next_run += 1;
         let head = RunHead {
             ids: self.ids,
             number,
-            generation: self.generation_of(*max_second),
+            generation: (u64::from(newest_second) / self.generation_seconds()) as u32,
             min_second: *min_second,
             max_second: *max_second,
             rows,
@@ -308,23 +346,48 @@ impl Ledger {
     }
 
     /// A generation spans an eighth of the horizon: so much longer than asked a sighting may be kept.
-    fn generation_of(&self, second: u32) -> u32 {
-        (u64::from(second) / (self.tuning.horizon / 8).max(1)) as u32
+    fn generation_seconds(&self) -> u64 {
+        (self.tuning.horizon / 8).max(1)
     }
 
-    /// Orders the runs newest first and gives the memory for prefixes and extents to the newest ones.
+    /// Doubles the buffer while most of what comes is known, and gives the memory back to the runs afterwards.
+    fn resize_buffer(&mut self, is_replay: bool) {
+        let Tuning { buffer_bytes, replay_bytes, .. } = self.tuning;
+        let limit = if is_replay { (2 * self.buffer.limit_bytes()).min(replay_bytes) } else { buffer_bytes };
+        self.buffer.set_limit(limit.max(buffer_bytes));
+    }
+
+    /// Orders the runs newest first and gives the memory that the buffer leaves to the newest ones: extents of all runs
+    /// before any prefix, because every repeat needs them and they are small.
     fn arrange(&mut self) -> Result<()> {
         self.runs.sort_by_key(|run| std::cmp::Reverse((run.record.generation, run.record.number)));
-        let mut left = self.tuning.resident_bytes;
-        let (mut inside, mut outside): (Vec<&mut Run>, Vec<&mut Run>) =
-            self.pending.iter_mut().rev().chain(&mut self.runs).partition(|run| {
-                let fits = run.resident_cost() <= left;
-                left -= if fits { run.resident_cost() } else { 0 };
-                fits
-            });
+        let mut left = self.tuning.memory_bytes.saturating_sub(self.buffer.limit_bytes());
+        let mut fits = |cost: usize| {
+            let fits = cost <= left;
+            left -= if fits { cost } else { 0 };
+            fits
+        };
+        let mut runs: Vec<&mut Run> = self.pending.iter_mut().rev().chain(&mut self.runs).collect();
+        let extents: Vec<bool> = runs.iter().map(|run| fits(run.extents_cost())).collect();
+        let prefixes: Vec<bool> = runs.iter().map(|run| fits(run.prefix_cost())).collect();
         // First give back, then take.
-        outside.iter_mut().for_each(|run| run.drop_resident());
-        inside.iter_mut().try_for_each(|run| run.make_resident())
+        for (at, run) in runs.iter_mut().enumerate() {
+            if !extents[at] {
+                run.drop_extents();
+            }
+            if !prefixes[at] {
+                run.drop_prefix();
+            }
+        }
+        for (at, run) in runs.iter_mut().enumerate() {
+            if extents[at] {
+                run.hold_extents()?;
+            }
+            if prefixes[at] {
+                run.hold_prefix()?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what a commit that did not happen left behind.

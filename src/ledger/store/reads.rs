@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use super::super::Seen;
 use super::super::error::{LedgerError, Result};
 use super::super::manifest;
 use super::super::rows::bucket_of;
 use super::super::run::{Damage, Probe};
 use super::super::scan::Scan;
-use super::super::{Seen, buffer};
 use super::Ledger;
 
 /// Everything a ledger says of one identity.
@@ -85,8 +85,7 @@ impl Ledger {
             }
         }
         kept.sort_by_key(|seen| (seen.second, seen.partition, seen.offset));
-        let rows = self.buffer.buckets[bucket_of(hi)].iter().filter(|row| row.identity() == identity);
-        let buffered = rows.map(|row| buffer::seen(&self.buffer.extents, row)).collect();
+        let buffered = self.buffer.sightings(identity).collect();
         Ok(LookUp { kept, buffered, damage: probe.damage.into_iter().collect() })
     }
 

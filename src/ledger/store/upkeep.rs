@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::error::Result;
+use super::super::error::{LedgerError, Result};
 use super::super::forgotten::Forgotten;
 use super::super::journal;
-use super::super::manifest::CommitRecord;
-use super::super::merge::{self, Merged};
+use super::super::manifest::{CommitRecord, RunRecord};
+use super::super::merge::{Merge, Merged};
 use super::super::run::Run;
 use super::{Ledger, tmp_name};
 
@@ -38,6 +38,8 @@ impl Ledger {
             return Ok(());
         }
         self.is_poisoned = true;
+        // What it writes would be from before.
+        self.merge = None;
         let mut has_entries = false;
         self.journal.entries_of(identities, &mut |_, _| has_entries = true)?;
         let (first, rest) = identities.split_at(identities.len().min(FORGET_AT_ONCE));
@@ -61,6 +63,7 @@ impl Ledger {
         let mut done = Compacted { runs_before: before.runs, bytes_before: before.disk_bytes, ..Compacted::default() };
         if self.last.state > 0 {
             self.is_poisoned = true;
+            self.merge = None;
             while let Some(numbers) = self.worth_rewriting()? {
                 done.rows_dropped += self.rewrite_runs(&numbers)?;
             }
@@ -124,13 +127,14 @@ impl Ledger {
     fn rewrite_runs(&mut self, numbers: &BTreeSet<u64>) -> Result<u64> {
         let number = self.next_run;
         let name = tmp_name(number);
-        let mut inputs: Vec<&Run> = self.runs.iter().filter(|run| numbers.contains(&run.record.number)).collect();
-        inputs.sort_by_key(|run| run.record.number);
-        let rows: u64 = inputs.iter().map(|run| run.record.rows).sum();
-        let record = match merge::write(&self.files, &name, self.ids, number, &inputs, &mut self.sort)? {
+        let mut inputs: Vec<RunRecord> = self.runs.iter().map(|run| run.record).collect();
+        inputs.retain(|run| numbers.contains(&run.number));
+        inputs.sort_by_key(|run| run.number);
+        let rows: u64 = inputs.iter().map(|run| run.rows).sum();
+        let mut merge = Merge::start(&self.files, name.clone(), self.ids, number, inputs, &self.forgotten)?;
+        let record = match merge.finish()? {
             Merged::Written(record) => record,
-            Merged::Damaged(input, error) => {
-                let damaged = inputs[input].record.number;
+            Merged::Damaged(damaged, error) => {
                 self.files.discard(&name);
                 for run in self.runs.iter_mut().filter(|run| run.record.number == damaged) {
                     run.is_damaged = true;
@@ -138,10 +142,13 @@ impl Ledger {
                 let run = self.runs.iter().find(|run| run.record.number == damaged);
                 return run.map_or(Ok(()), |run| run.note(error, &mut self.probe.damage)).map(|()| 0);
             }
+            // Nobody asks it to.
+            Merged::Stopped => return Err(LedgerError::Poisoned { path: self.files.dir().to_owned() }),
         };
         self.next_run += 1;
         let merged = Run::open(&self.files, &name, record, self.ids)?;
-        let (inputs, kept) = self.runs.drain(..).partition(|run| numbers.contains(&run.record.number));
+        let (inputs, kept): (Vec<Run>, Vec<Run>) =
+            self.runs.drain(..).partition(|run| numbers.contains(&run.record.number));
         self.runs = kept;
         let added = self.install(CommitRecord { next_run: self.next_run, ..self.last }, vec![merged], &inputs)?;
         self.runs.extend(added);

@@ -14,7 +14,7 @@ fn round(ledger: &mut Ledger, round: u64) -> Result<(), LedgerError> {
     let middle = numbers.start + ROWS / 2;
     for part in [numbers.start..middle, middle..numbers.end] {
         ledger.insert(&stretch(part.start as i64, part))?;
-        ledger.settle(&mut |repeat| panic!("nothing repeats: {repeat:?}"))?;
+        ledger.settle(0, &mut |repeat| panic!("nothing repeats: {repeat:?}"))?;
     }
     ledger.commit(&round.to_le_bytes(), &[(u128::from(round), vec![round as u8; 300])], 0)
 }

@@ -58,7 +58,7 @@ proptest! {
         is_resident in any::<bool>(),
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let tuning = Tuning { resident_bytes: if is_resident { 1 << 30 } else { 0 }, ..small(u64::MAX) };
+        let tuning = Tuning { memory_bytes: if is_resident { 1 << 30 } else { 0 }, ..small(u64::MAX) };
         written(dir.path(), &tuning);
         flip(&file(dir.path(), "run-"), bit);
         let mut ledger = match Ledger::open_tuned(dir.path(), tuning) {
