@@ -31,7 +31,7 @@ use partitions::Partitions;
 use sink::ReaderSink;
 
 /// Chunks in flight between the readers and the auditor.
-const QUEUE: usize = 8;
+const QUEUE: usize = 4;
 
 /// Milliseconds since 1970; replaced in tests.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;

@@ -96,7 +96,8 @@ impl Ledger {
             let Some(inputs) = due.filter(|_| self.last.state >= self.no_merge_before) else { return Ok(()) };
             let number = self.next_run;
             self.next_run += 1;
-            self.merge = Some(Merge::start(&self.files, tmp_name(number), self.ids, number, inputs)?);
+            self.merge =
+                Some(Merge::start(&self.files, tmp_name(number), self.ids, number, inputs, self.tuning.sorted_rows)?);
             if self.tuning.merge_behind {
                 return Ok(());
             }

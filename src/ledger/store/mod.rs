@@ -18,7 +18,7 @@ use super::files::{Faults, Files, TMP};
 use super::journal::Journal;
 use super::key::{self, SECRET};
 use super::manifest::{CommitRecord, Ids, Manifest};
-use super::merge::Merge;
+use super::merge::{self, Merge};
 use super::places::Places;
 use super::rows::{BUCKET_BITS, BUCKETS, Row, SortScratch, bucket_of};
 use super::run::{self, Damage, Probe, Run, RunHead, RunWriter};
@@ -55,6 +55,8 @@ pub(in crate::ledger) struct Tuning {
     pub replay_bytes: usize,
     pub max_run_rows: u64,
     pub fan_in: usize,
+    /// Rows a merge sorts at a time.
+    pub sorted_rows: u64,
     /// Whether merges run behind the commits; else each commit waits for those that are due.
     pub merge_behind: bool,
     pub horizon: u64,
@@ -71,6 +73,7 @@ impl From<Options> for Tuning {
             replay_bytes: share.min(REPLAY_ROWS * size_of::<Row>()),
             max_run_rows: MAX_RUN_ROWS,
             fan_in: FAN_IN,
+            sorted_rows: merge::SORTED_ROWS,
             merge_behind: true,
             horizon: options.horizon_seconds,
             durable: options.durable,
