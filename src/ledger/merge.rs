@@ -17,7 +17,7 @@ use super::rows::{BUCKET_BITS, BUCKETS, Row, SortScratch};
 use super::run::{self, ReadError, Run, RunHead, RunWriter};
 
 /// Rows sorted at a time: with their copy and their keys they stay in a core's own cache.
-const SORTED_ROWS: u64 = 32 << 10;
+pub(super) const SORTED_ROWS: u64 = 32 << 10;
 
 pub(super) enum Merged {
     Written(RunRecord),
@@ -61,6 +61,7 @@ impl Merge {
         number: u64,
         inputs: Vec<RunRecord>,
         forgotten: &Forgotten,
+        sorted_rows: u64,
     ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         // Opened here: a moment later their generation may be dropped.
@@ -72,7 +73,8 @@ impl Merge {
             move || {
                 // Whoever waits for an answer goes first. That the system refuses it changes only speed.
                 let _ = rustix::process::setpriority_process(None, 5);
-                merge(&files, &name, ids, number, &runs, &stop)
+                let parts = parts_of_a_bucket(&runs, sorted_rows);
+                merge(&files, &name, head(ids, number, &runs), &runs, parts, &stop)
             }
         };
         let spawned = std::thread::Builder::new().name("merge".to_owned()).spawn(work);
@@ -104,15 +106,16 @@ impl Drop for Merge {
     }
 }
 
-fn merge(files: &Files, name: &str, ids: Ids, number: u64, runs: &[Run], stop: &AtomicBool) -> Result<Merged> {
-    let merged = write(files, name, ids, number, runs, stop)?;
+fn merge(files: &Files, name: &str, head: RunHead, runs: &[Run], parts: usize, stop: &AtomicBool) -> Result<Merged> {
+    let merged = write(files, name, head, runs, parts, stop)?;
     if let Merged::Written(_) = merged {
         files.sync_path(name)?;
     }
     Ok(merged)
 }
 
-fn write(files: &Files, name: &str, ids: Ids, number: u64, runs: &[Run], stop: &AtomicBool) -> Result<Merged> {
+/// Each bucket is read, sorted and written in `parts`.
+fn write(files: &Files, name: &str, head: RunHead, runs: &[Run], parts: usize, stop: &AtomicBool) -> Result<Merged> {
     let mut kept = 0;
     for run in runs {
         match run.hidden_rows() {
@@ -120,9 +123,8 @@ fn write(files: &Files, name: &str, ids: Ids, number: u64, runs: &[Run], stop: &
             Err(error) => return damaged(run, error),
         }
     }
-    let mut writer = RunWriter::create(files, name, RunHead { rows: kept, ..head(ids, number, runs) })?;
+    let mut writer = RunWriter::create(files, name, RunHead { rows: kept, ..head })?;
     let mut loader = Loader::new(runs);
-    let parts = parts_of_a_bucket(runs);
     let (mut rows, mut sort): (Vec<Row>, _) = (Vec::new(), SortScratch::default());
     for bucket in 0..BUCKETS {
         if stop.load(Ordering::Relaxed) {
@@ -168,9 +170,9 @@ fn head(ids: Ids, number: u64, runs: &[Run]) -> RunHead {
 
 /// Into how many parts of equal range a bucket is cut, so that one can be sorted in the cache. Every input must be able
 /// to cut its groups there.
-fn parts_of_a_bucket(runs: &[Run]) -> usize {
+fn parts_of_a_bucket(runs: &[Run], sorted_rows: u64) -> usize {
     let rows: u64 = runs.iter().map(|run| run.record.rows).sum();
-    let wanted = (rows / BUCKETS as u64 / SORTED_ROWS).next_power_of_two() as usize;
+    let wanted = (rows / BUCKETS as u64 / sorted_rows).next_power_of_two() as usize;
     runs.iter().map(Run::groups_a_bucket).fold(wanted, usize::min)
 }
 

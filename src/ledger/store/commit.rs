@@ -97,7 +97,9 @@ impl Ledger {
             let Some(inputs) = due.filter(|_| self.last.state >= self.no_merge_before) else { return Ok(()) };
             let number = self.next_run;
             self.next_run += 1;
-            self.merge = Some(Merge::start(&self.files, tmp_name(number), self.ids, number, inputs, &self.forgotten)?);
+            let (name, sorted_rows) = (tmp_name(number), self.tuning.sorted_rows);
+            let merge = Merge::start(&self.files, name, self.ids, number, inputs, &self.forgotten, sorted_rows)?;
+            self.merge = Some(merge);
             if self.tuning.merge_behind {
                 return Ok(());
             }

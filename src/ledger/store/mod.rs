@@ -23,7 +23,7 @@ use super::forgotten::Forgotten;
 use super::journal::{self, Journal};
 use super::key::{self, SECRET};
 use super::manifest::{CommitRecord, Ids, Manifest};
-use super::merge::Merge;
+use super::merge::{self, Merge};
 use super::places::Places;
 use super::rows::{BUCKET_BITS, BUCKETS, Row, SortScratch};
 use super::run::{self, Damage, Probe, Run, RunHead, RunWriter};
@@ -65,6 +65,8 @@ pub(in crate::ledger) struct Tuning {
     pub replay_bytes: usize,
     pub max_run_rows: u64,
     pub fan_in: usize,
+    /// Rows a merge sorts at a time.
+    pub sorted_rows: u64,
     /// Whether merges run behind the commits; else each commit waits for those that are due.
     pub merge_behind: bool,
     pub horizon: u64,
@@ -81,6 +83,7 @@ impl From<Options> for Tuning {
             replay_bytes: share.min(REPLAY_ROWS * size_of::<Row>()),
             max_run_rows: MAX_RUN_ROWS,
             fan_in: FAN_IN,
+            sorted_rows: merge::SORTED_ROWS,
             merge_behind: true,
             horizon: options.horizon_seconds,
             durable: options.durable,

@@ -131,7 +131,8 @@ impl Ledger {
         inputs.retain(|run| numbers.contains(&run.number));
         inputs.sort_by_key(|run| run.number);
         let rows: u64 = inputs.iter().map(|run| run.rows).sum();
-        let mut merge = Merge::start(&self.files, name.clone(), self.ids, number, inputs, &self.forgotten)?;
+        let (tmp, sorted_rows) = (name.clone(), self.tuning.sorted_rows);
+        let mut merge = Merge::start(&self.files, tmp, self.ids, number, inputs, &self.forgotten, sorted_rows)?;
         let record = match merge.finish()? {
             Merged::Written(record) => record,
             Merged::Damaged(damaged, error) => {

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod format;
+mod merging;
 mod model;
 mod upkeep;
 mod verify;
@@ -21,6 +22,7 @@ fn small(horizon: u64) -> Tuning {
         replay_bytes: 16 << 10,
         max_run_rows: 1 << 20,
         fan_in: 2,
+        sorted_rows: 1 << 10,
         merge_behind: false,
         horizon,
         durable: false,
