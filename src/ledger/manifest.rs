@@ -74,10 +74,25 @@ impl Manifest {
             }
         };
         let manifest = Self { db };
-        manifest.sync(files)?;
-        // sled renames its snapshot into place when it opens.
-        files.sync_path(DIR)?;
+        if files.is_durable() {
+            // sled never syncs its settings, and renames its snapshot into place when it opens.
+            files.sync_path("meta/conf")?;
+            manifest.sync(files)?;
+            files.sync_path(DIR)?;
+        }
         Ok(manifest)
+    }
+
+    /// As [`Manifest::open`], for a ledger in which nothing was ever committed: a power loss while it was made may have
+    /// torn the manifest, which can then be made anew.
+    pub fn open_new(files: &Files) -> Result<Self> {
+        match Self::open(files) {
+            Err(LedgerError::Manifest { .. }) => {
+                files.remove_dir(DIR)?;
+                Self::open(files)
+            }
+            opened => opened,
+        }
     }
 
     /// `None` for a manifest that was just made.

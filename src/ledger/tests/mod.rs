@@ -2,8 +2,10 @@
 
 mod crash;
 mod damage;
+pub(super) mod disk;
 mod format;
 mod model;
+mod power;
 
 use std::path::Path;
 
