@@ -3,7 +3,6 @@
 mod crash;
 mod damage;
 pub(super) mod disk;
-mod format;
 mod model;
 mod power;
 
