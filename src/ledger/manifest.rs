@@ -18,6 +18,8 @@ const COMMIT_KEY: &[u8] = b"c";
 const RUN_PREFIX: &[u8] = b"r/";
 /// sled lets go of its lock a little after it was dropped.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Longer batches make sled leak memory and disk.
+const MAX_BATCH: usize = 512;
 const CACHE_BYTES: u64 = 4 << 20;
 
 /// What every file of one ledger has in common.
@@ -139,6 +141,7 @@ impl Manifest {
 
     /// The commit point: everything in it holds after a crash, or nothing.
     pub fn commit(&self, files: &Files, record: &CommitRecord, add: &[RunRecord], remove: &[RunRecord]) -> Result<()> {
+        debug_assert!(1 + add.len() + remove.len() <= MAX_BATCH, "{} runs in a commit", add.len() + remove.len());
         let mut batch = sled::Batch::default();
         batch.insert(COMMIT_KEY, record.encode());
         for run in add {

@@ -266,6 +266,7 @@ impl Run {
                 return Err(ReadError::Damaged(Part::Rows { page: pages.start + at as u64 }));
             }
         }
+        let before = out.len();
         for group in 0..shape.groups_a_bucket() {
             let (start, tags) = prefix.group(group);
             for (at, tag) in tags.chunks_exact(2).enumerate() {
@@ -276,7 +277,11 @@ impl Run {
                 out.push(Row { code: row.code + shift, ..row });
             }
         }
-        Ok(())
+        // A merge announces the number of rows before it writes them.
+        match out.len() - before == self.bucket_len(bucket) {
+            true => Ok(()),
+            false => Err(ReadError::Damaged(Part::Prefix { bucket: bucket as u32 })),
+        }
     }
 
     /// Every extent, `shift` added to their codes, page by page.
@@ -285,8 +290,12 @@ impl Run {
         (0..self.layout.extent_pages()).map(move |page| {
             let count = self.extents_in(page);
             let bytes = self.extent_page(page, &mut cached)?;
-            let extents = bytes[CHECKSUM..].chunks_exact(EXTENT).take(count);
-            Ok(extents.filter_map(read_extent).map(|extent| Extent { code: extent.code + shift, ..extent }).collect())
+            let extents = bytes[CHECKSUM..].chunks_exact(EXTENT).take(count).filter_map(read_extent);
+            let shifted = extents.map(|extent| {
+                let code = (extent.code < self.record.span).then(|| extent.code + shift)?;
+                Some(Extent { code, ..extent })
+            });
+            shifted.collect::<Option<Vec<_>>>().ok_or(ReadError::Damaged(Part::Extents { page }))
         })
     }
 
@@ -302,6 +311,7 @@ impl Run {
         let at = CHECKSUM + shape.row_len() * (rank % per_page) as usize;
         shape
             .read_row(upper, &page[at..at + shape.row_len()])
+            .filter(|row| row.code < self.record.span)
             .ok_or(ReadError::Damaged(Part::Rows { page: rank / per_page }))
     }
 
