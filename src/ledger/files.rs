@@ -123,12 +123,15 @@ impl Files {
 
     /// Removes a file no commit names any more. When that fails the next open tries again, so it is only logged.
     pub fn discard(&self, name: &str) {
-        if let Err(error) = self.run(name, |path| fs::remove_file(path)) {
-            tracing::warn!(%error, "a file the ledger no longer needs could not be removed; the next start tries again");
-            return;
+        match self.run(name, |path| fs::remove_file(path)) {
+            Ok(()) => {
+                #[cfg(test)]
+                self.faults.note(&self.dir, Act::Remove(name));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a file the ledger no longer needs could not be removed; the next start tries again");
+            }
         }
-        #[cfg(test)]
-        self.faults.note(&self.dir, Act::Remove(name));
     }
 
     /// Removes a directory with all that is in it.

@@ -42,6 +42,6 @@ fn replay(ledger: &mut sordini::ledger::Ledger, next: u64) {
     again.offsets.iter_mut().for_each(|offset| *offset += 1 << 40);
     ledger.insert(&again).unwrap();
     let mut repeats = 0;
-    let settled = settle(ledger, &mut |repeat| repeats += repeat.again.offset - repeat.first.offset >> 40);
+    let settled = settle(ledger, &mut |repeat| repeats += (repeat.again.offset - repeat.first.offset) >> 40);
     assert_eq!((settled.fresh, repeats), (0, 5 * STRETCH as i64));
 }
