@@ -7,11 +7,13 @@ use super::common::{directory, number_from, open, settle, settle_new, stretch};
 const STRETCH: u64 = 4000;
 /// Rows of one second of stream time; so many that a horizon of them is soon full.
 const A_SECOND: u64 = 25 * STRETCH;
+/// Rows of one commit: a generation of the default horizon gets enough runs to be merged, twice.
+const A_COMMIT: usize = 500_000;
 
 #[test]
 #[ignore = "the process that scripts/soak watches"]
 fn run() {
-    let horizon = number_from("SORDINI_SOAK_HORIZON", 160);
+    let horizon = number_from("SORDINI_SOAK_HORIZON", 640);
     let until = Instant::now() + Duration::from_secs(number_from("SORDINI_SOAK_SECONDS", 60));
     let mut ledger = open(&directory(), number_from("SORDINI_SOAK_MEMORY", 96 << 20) as usize, horizon, true);
     let (mut next, mut commits, mut said) = (0, 0u64, Instant::now());
@@ -19,7 +21,7 @@ fn run() {
         let second = (next / A_SECOND) as u32;
         ledger.insert(&stretch(next..next + STRETCH, second)).unwrap();
         next += STRETCH;
-        if !ledger.is_full() {
+        if !ledger.is_full() && ledger.buffered() < A_COMMIT {
             continue;
         }
         settle_new(&mut ledger);
