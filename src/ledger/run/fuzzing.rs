@@ -130,16 +130,17 @@ struct Edits {
     len: usize,
 }
 
-/// Five bytes an edit: its place from the start or, more often, from the end, where the structure is.
+/// Five bytes an edit: what it changes, where, and the bits to flip.
 fn edited(len: usize, input: &[u8]) -> Edits {
     let mut edits = Edits { edits: Vec::new(), len: usize::MAX };
     for edit in input.chunks_exact(5) {
         let place = u32::from_le_bytes([edit[0], edit[1], edit[2], 0]) as usize;
-        match edit[3] % 8 {
+        match edit[3] % 64 {
+            // Seldom: most of these end the matter when the run is opened.
             0 => edits.len = place % len,
-            1..4 => edits.edits.push((place % len, edit[4])),
-            4 => edits.edits.push((len - 1 - place % FOOTER, edit[4])),
-            5 => edits.edits.push((len - 1 - FOOTER - place % DIRECTORY, edit[4])),
+            1 => edits.edits.push((len - 1 - place % FOOTER, edit[4])),
+            2 => edits.edits.push((len - 1 - FOOTER - place % DIRECTORY, edit[4])),
+            3..48 => edits.edits.push((place % len, edit[4])),
             _ => edits.edits.push((len - 1 - place % (len / 2), edit[4])),
         }
     }
