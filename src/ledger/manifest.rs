@@ -18,6 +18,8 @@ const COMMIT_KEY: &[u8] = b"c";
 const RUN_PREFIX: &[u8] = b"r/";
 /// sled lets go of its lock a little after it was dropped.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Longer batches make sled leak memory and disk.
+const MAX_BATCH: usize = 512;
 const CACHE_BYTES: u64 = 4 << 20;
 
 /// What every file of one ledger has in common.
@@ -74,10 +76,25 @@ impl Manifest {
             }
         };
         let manifest = Self { db };
-        manifest.sync(files)?;
-        // sled renames its snapshot into place when it opens.
-        files.sync_path(DIR)?;
+        if files.is_durable() {
+            // sled never syncs its settings, and renames its snapshot into place when it opens.
+            files.sync_path("meta/conf")?;
+            manifest.sync(files)?;
+            files.sync_path(DIR)?;
+        }
         Ok(manifest)
+    }
+
+    /// As [`Manifest::open`], for a ledger in which nothing was ever committed: a power loss while it was made may have
+    /// torn the manifest, which can then be made anew.
+    pub fn open_new(files: &Files) -> Result<Self> {
+        match Self::open(files) {
+            Err(LedgerError::Manifest { .. }) => {
+                files.remove_dir(DIR)?;
+                Self::open(files)
+            }
+            opened => opened,
+        }
     }
 
     /// `None` for a manifest that was just made.
@@ -124,6 +141,7 @@ impl Manifest {
 
     /// The commit point: everything in it holds after a crash, or nothing.
     pub fn commit(&self, files: &Files, record: &CommitRecord, add: &[RunRecord], remove: &[RunRecord]) -> Result<()> {
+        debug_assert!(1 + add.len() + remove.len() <= MAX_BATCH, "{} runs in a commit", add.len() + remove.len());
         let mut batch = sled::Batch::default();
         batch.insert(COMMIT_KEY, record.encode());
         for run in add {

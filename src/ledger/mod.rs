@@ -23,6 +23,9 @@ mod store;
 mod tests;
 
 pub use error::LedgerError;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use run::fuzzing;
 pub use run::{Damage, Part};
 pub use settle::Settled;
 pub use store::{Ledger, Options, Stats};

@@ -4,6 +4,8 @@
 //! It does not know which runs there are or what a repeat is.
 
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod reader;
 mod writer;
 
