@@ -7,6 +7,10 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::{LedgerError, Result};
+#[cfg(test)]
+use super::tests::disk::Act;
+#[cfg(test)]
+pub(super) use super::tests::disk::Faults;
 
 pub(super) const TMP: &str = ".tmp";
 
@@ -41,33 +45,53 @@ impl Files {
 
     /// A new file for reading and writing, for the owner's eyes only; replaces a left-over of the same name.
     pub fn create(&self, name: &str) -> Result<File> {
-        self.run(name, |path| {
+        let file = self.run(name, |path| {
             OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
-        })
+        })?;
+        #[cfg(test)]
+        for act in [Act::Open(name), Act::Truncate(name, 0)] {
+            self.faults.note(&self.dir, act);
+        }
+        Ok(file)
     }
 
     /// Opens a file for reading and writing and creates it when it is absent.
     pub fn open_or_create(&self, name: &str) -> Result<File> {
-        self.run(name, |path| {
+        let file = self.run(name, |path| {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
-        })
+        })?;
+        #[cfg(test)]
+        self.faults.note(&self.dir, Act::Open(name));
+        Ok(file)
     }
 
     pub fn write_at(&self, file: &File, name: &str, bytes: &[u8], at: u64) -> Result<()> {
         if let Err(source) = self.faults.step() {
             // A write that fails may have reached the disk in part.
-            let torn = file.write_all_at(&bytes[..bytes.len() / 2], at).and(Err(source));
+            let half = &bytes[..bytes.len() / 2];
+            let torn = file.write_all_at(half, at).and(Err(source));
+            #[cfg(test)]
+            self.faults.note(&self.dir, Act::Write(name, half, at));
             return torn.map_err(|source| LedgerError::io(&self.path(name), source));
         }
-        file.write_all_at(bytes, at).map_err(|source| LedgerError::io(&self.path(name), source))
+        file.write_all_at(bytes, at).map_err(|source| LedgerError::io(&self.path(name), source))?;
+        #[cfg(test)]
+        self.faults.note(&self.dir, Act::Write(name, bytes, at));
+        Ok(())
     }
 
     pub fn sync(&self, file: &File, name: &str) -> Result<()> {
-        self.run(name, |_| if self.durable { file.sync_data() } else { Ok(()) })
+        self.run(name, |_| if self.durable { file.sync_data() } else { Ok(()) })?;
+        #[cfg(test)]
+        self.faults.note(&self.dir, Act::Sync(name));
+        Ok(())
     }
 
     pub fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.run(from, |path| fs::rename(path, self.dir.join(to)))
+        self.run(from, |path| fs::rename(path, self.dir.join(to)))?;
+        #[cfg(test)]
+        self.faults.note(&self.dir, Act::Rename(from, to));
+        Ok(())
     }
 
     /// Makes new names and renames durable.
@@ -76,7 +100,10 @@ impl Files {
     }
 
     pub fn sync_path(&self, name: &str) -> Result<()> {
-        self.run(name, |path| if self.durable { File::open(path)?.sync_all() } else { Ok(()) })
+        self.run(name, |path| if self.durable { File::open(path)?.sync_all() } else { Ok(()) })?;
+        #[cfg(test)]
+        self.faults.note(&self.dir, Act::Sync(name));
+        Ok(())
     }
 
     /// Writes a whole file under its final name, which it has only once it is complete.
@@ -89,14 +116,28 @@ impl Files {
     }
 
     pub fn truncate(&self, file: &File, name: &str, len: u64) -> Result<()> {
-        self.run(name, |_| file.set_len(len))
+        self.run(name, |_| file.set_len(len))?;
+        #[cfg(test)]
+        self.faults.note(&self.dir, Act::Truncate(name, len));
+        Ok(())
     }
 
     /// Removes a file no commit names any more. When that fails the next open tries again, so it is only logged.
     pub fn discard(&self, name: &str) {
-        if let Err(error) = self.run(name, |path| fs::remove_file(path)) {
-            tracing::warn!(%error, "a file the ledger no longer needs could not be removed; the next start tries again");
+        match self.run(name, |path| fs::remove_file(path)) {
+            Ok(()) => {
+                #[cfg(test)]
+                self.faults.note(&self.dir, Act::Remove(name));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a file the ledger no longer needs could not be removed; the next start tries again");
+            }
         }
+    }
+
+    /// Removes a directory with all that is in it.
+    pub fn remove_dir(&self, name: &str) -> Result<()> {
+        self.run(name, |path| fs::remove_dir_all(path))
     }
 
     /// Names of the plain files in the directory.
@@ -136,41 +177,5 @@ pub(super) struct Faults(());
 impl Faults {
     fn step(&self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Lets a given number of steps pass and fails every later one, as a disk does that is full for good.
-#[cfg(test)]
-#[derive(Clone)]
-pub(super) struct Faults(std::sync::Arc<std::sync::atomic::AtomicI64>);
-
-#[cfg(test)]
-impl Default for Faults {
-    fn default() -> Self {
-        Self::after(i64::MAX)
-    }
-}
-
-#[cfg(test)]
-impl Faults {
-    pub fn after(steps: i64) -> Self {
-        Self(std::sync::Arc::new(steps.into()))
-    }
-
-    /// Fails every step once `steps` more have passed.
-    pub fn arm(&self, steps: i64) {
-        self.0.store(steps, std::sync::atomic::Ordering::Relaxed);
-    }
-
-    /// Whether a step has failed.
-    pub fn hit(&self) -> bool {
-        self.0.load(std::sync::atomic::Ordering::Relaxed) < 0
-    }
-
-    fn step(&self) -> io::Result<()> {
-        match self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) {
-            left if left <= 0 => Err(io::Error::from(io::ErrorKind::StorageFull)),
-            _ => Ok(()),
-        }
     }
 }

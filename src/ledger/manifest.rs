@@ -20,10 +20,10 @@ const IDS_KEY: &[u8] = b"v";
 const COMMIT_KEY: &[u8] = b"c";
 const RUN_PREFIX: &[u8] = b"r/";
 const FORGOTTEN_PREFIX: &[u8] = b"x/";
-/// sled leaks on larger batches.
-const MOST_KEYS: usize = 256;
 /// sled lets go of its lock a little after it was dropped.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Longer batches make sled leak memory and disk.
+const MAX_BATCH: usize = 512;
 const CACHE_BYTES: u64 = 4 << 20;
 
 /// What every file of one ledger has in common.
@@ -82,10 +82,25 @@ impl Manifest {
             }
         };
         let manifest = Self { db };
-        manifest.sync(files)?;
-        // sled renames its snapshot into place when it opens.
-        files.sync_path(DIR)?;
+        if files.is_durable() {
+            // sled never syncs its settings, and renames its snapshot into place when it opens.
+            files.sync_path("meta/conf")?;
+            manifest.sync(files)?;
+            files.sync_path(DIR)?;
+        }
         Ok(manifest)
+    }
+
+    /// As [`Manifest::open`], for a ledger in which nothing was ever committed: a power loss while it was made may have
+    /// torn the manifest, which can then be made anew.
+    pub fn open_new(files: &Files) -> Result<Self> {
+        match Self::open(files) {
+            Err(LedgerError::Manifest { .. }) => {
+                files.remove_dir(DIR)?;
+                Self::open(files)
+            }
+            opened => opened,
+        }
     }
 
     /// `None` for a manifest that was just made.
@@ -148,7 +163,7 @@ impl Manifest {
 
     /// Takes back what hides nothing any more. Not all at once, and it need not be: it changes no answer.
     pub fn remove_forgotten(&self, files: &Files, identities: &[u128]) -> Result<()> {
-        for some in identities.chunks(MOST_KEYS) {
+        for some in identities.chunks(MAX_BATCH / 2) {
             let mut batch = sled::Batch::default();
             some.iter().for_each(|identity| batch.remove(forgotten_key(*identity)));
             files.step(DIR)?;
@@ -172,6 +187,7 @@ impl Manifest {
         remove: &[RunRecord],
         forget: &[u128],
     ) -> Result<()> {
+        debug_assert!(1 + add.len() + remove.len() <= MAX_BATCH, "{} runs in a commit", add.len() + remove.len());
         let mut batch = sled::Batch::default();
         batch.insert(COMMIT_KEY, record.encode());
         if (record.journal > 0 || !forget.is_empty()) && self.format(files)? != NEWEST {

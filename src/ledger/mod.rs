@@ -26,6 +26,9 @@ mod tests;
 
 pub use error::LedgerError;
 pub use key::Key;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use run::fuzzing;
 pub use run::{Damage, Part};
 pub use scan::{Scan, Scanned};
 pub use settle::Settled;

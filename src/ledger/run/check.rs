@@ -43,7 +43,11 @@ impl Run {
                     flaws.push(self.flaw(part));
                     self.check_row_pages(bucket, &mut last_page, flaws)?;
                 }
-                Err(ReadError::Damaged(_)) => self.check_row_pages(bucket, &mut last_page, flaws)?,
+                Err(ReadError::Damaged(_)) => {
+                    if !self.check_row_pages(bucket, &mut last_page, flaws)? {
+                        flaws.push(Flaw::new(format!("the parts of bucket {bucket} do not fit each other"), UNSURE));
+                    }
+                }
             }
             done((self.bucket_len(bucket) * (self.layout.shape.row_len() + 2)) as u64);
         }
@@ -106,11 +110,13 @@ impl Run {
         }
     }
 
-    /// Names each damaged page of a bucket once, though it shares its first and last with its neighbours.
-    fn check_row_pages(&self, bucket: usize, last: &mut Option<u64>, flaws: &mut Vec<Flaw>) -> Result<()> {
+    /// Names each damaged page of a bucket once, though it shares its first and last with its neighbours. Whether there is
+    /// one.
+    fn check_row_pages(&self, bucket: usize, last: &mut Option<u64>, flaws: &mut Vec<Flaw>) -> Result<bool> {
         let per_page = self.layout.shape.rows_a_page() as u64;
         let first = u64::from(self.directory[bucket].0);
         let pages = first / per_page..(first + self.bucket_len(bucket) as u64).div_ceil(per_page);
+        let mut is_damaged = last.is_some_and(|last| pages.contains(&last));
         let mut bytes = vec![0; PAGE];
         for page in pages.filter(|page| last.is_none_or(|last| last < *page)).collect::<Vec<_>>() {
             match self.read(PAGE as u64 * (1 + page), &mut bytes, Part::Rows { page }) {
@@ -119,10 +125,11 @@ impl Run {
                 _ => {
                     flaws.push(self.flaw(Part::Rows { page }));
                     *last = Some(page);
+                    is_damaged = true;
                 }
             }
         }
-        Ok(())
+        Ok(is_damaged)
     }
 
     fn flaw(&self, part: Part) -> Flaw {

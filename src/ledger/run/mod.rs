@@ -5,6 +5,8 @@
 
 mod check;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod reader;
 mod walk;
 mod writer;

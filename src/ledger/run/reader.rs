@@ -327,10 +327,20 @@ impl Run {
         let shape = self.layout.shape;
         let per_page = shape.rows_a_page();
         let first = self.directory[bucket].0 as usize;
-        let ranks = first + prefix.fence(groups.start)..first + prefix.fence(groups.end);
-        if ranks.is_empty() {
+        let damaged = || ReadError::Damaged(Part::Prefix { bucket: bucket as u32 });
+        let (start, end) = (prefix.fence(groups.start), prefix.fence(groups.end));
+        // A merge announces the number of rows before it writes them, so the parts of a bucket must add up.
+        let adds_up = start <= end
+            && end <= self.bucket_len(bucket)
+            && (groups.start > 0 || start == 0)
+            && (groups.end < self.groups_a_bucket() || end == self.bucket_len(bucket));
+        if !adds_up {
+            return Err(damaged());
+        }
+        if start == end {
             return Ok(());
         }
+        let ranks = first + start..first + end;
         let page = ranks.start / per_page;
         pages.resize(PAGE * (ranks.end.div_ceil(per_page) - page), 0);
         self.read((PAGE * (1 + page)) as u64, pages, Part::Rows { page: page as u64 })?;
@@ -338,23 +348,26 @@ impl Run {
             return Err(ReadError::Damaged(Part::Rows { page: (page + at) as u64 }));
         }
         out.reserve(ranks.len());
-        let (mut at, mut in_page) = (0, ranks.start % per_page);
+        let (mut rank, mut at, mut in_page) = (ranks.start, 0, ranks.start % per_page);
         for group in groups {
             for tag in prefix.group(group).1.chunks_exact(2) {
+                if rank == ranks.end {
+                    return Err(damaged());
+                }
                 if in_page == per_page {
                     (at, in_page) = (at + 1, 0);
                 }
                 let bytes = &pages[PAGE * at + CHECKSUM + shape.row_len() * in_page..];
                 let upper = shape.upper(bucket, group, u16::from_le_bytes([tag[0], tag[1]]));
-                let row = shape.read_row(upper, bytes);
+                let row = shape.read_row(upper, bytes).filter(|row| row.code < self.record.span);
                 let row = row.ok_or(ReadError::Damaged(Part::Rows { page: (page + at) as u64 }))?;
                 if !self.forgotten.hides(row.hi, row.lo, self.record.number) {
                     out.push(Row { code: row.code + shift, ..row });
                 }
-                in_page += 1;
+                (rank, in_page) = (rank + 1, in_page + 1);
             }
         }
-        Ok(())
+        if rank == ranks.end { Ok(()) } else { Err(damaged()) }
     }
 
     /// Every extent, `shift` added to their codes, page by page.
@@ -363,8 +376,12 @@ impl Run {
         (0..self.layout.extent_pages()).map(move |page| {
             let count = self.extents_in(page);
             let bytes = self.extent_page(page, &mut cached)?;
-            let extents = bytes[CHECKSUM..].chunks_exact(EXTENT).take(count);
-            Ok(extents.filter_map(read_extent).map(|extent| Extent { code: extent.code + shift, ..extent }).collect())
+            let extents = bytes[CHECKSUM..].chunks_exact(EXTENT).take(count).filter_map(read_extent);
+            let shifted = extents.map(|extent| {
+                let code = (extent.code < self.record.span).then(|| extent.code + shift)?;
+                Some(Extent { code, ..extent })
+            });
+            shifted.collect::<Option<Vec<_>>>().ok_or(ReadError::Damaged(Part::Extents { page }))
         })
     }
 
@@ -380,6 +397,7 @@ impl Run {
         let at = CHECKSUM + shape.row_len() * (rank % per_page) as usize;
         shape
             .read_row(upper, &page[at..at + shape.row_len()])
+            .filter(|row| row.code < self.record.span)
             .ok_or(ReadError::Damaged(Part::Rows { page: rank / per_page }))
     }
 

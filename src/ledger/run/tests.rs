@@ -57,6 +57,20 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn any_bytes_as_a_run_are_refused_or_read_without_a_panic(
+        kind in 0u8..3,
+        choice in any::<u8>(),
+        bytes in prop_oneof![
+            5 => prop::collection::vec(any::<u8>(), 0..60),
+            1 => prop::collection::vec(any::<u8>(), 0..9000),
+        ],
+    ) {
+        super::fuzzing::check(&[&[kind, choice][..], &bytes].concat());
+    }
+}
+
 #[test]
 fn a_sighting_takes_25_bytes_on_disk_and_two_in_memory() {
     let rows = 2_000_000;

@@ -145,9 +145,10 @@ impl Ledger {
     fn open_as(dir: &Path, tuning: Tuning, access: Access<'_>) -> Result<Self> {
         let files = Files::new(dir, tuning.durable, tuning.faults.clone())?;
         let lock = lock(&files)?;
-        let manifest = Manifest::open(&files)?;
+        let was_committed = files.names()?.iter().any(|name| is_committed_name(name));
+        let manifest = if was_committed { Manifest::open(&files)? } else { Manifest::open_new(&files)? };
         let known = manifest.ids(&files)?;
-        if known.is_none() && files.names()?.iter().any(|name| is_committed_name(name)) {
+        if known.is_none() && was_committed {
             return Err(LedgerError::damaged(dir, "there are runs or a state but no manifest"));
         }
         let secret = key::load_or_create(&files, known, access.key)?;

@@ -2,9 +2,10 @@
 
 mod crash;
 mod damage;
-mod format;
+pub(super) mod disk;
 mod merging;
 mod model;
+mod power;
 mod upkeep;
 mod verify;
 

@@ -114,6 +114,7 @@ fn parts_that_are_intact_but_do_not_fit_each_other_are_found() {
     assert_eq!(run_of(&[row(2, 2), row(1, 3)]), ["the rows of bucket 7 are out of order"]);
     assert_eq!(run_of(&[row(1, 3), row(1, 3)]), ["the rows of bucket 7 are out of order"]);
     assert_eq!(run_of(&[row(1, 1)]), ["bucket 7 has rows that no extent explains"]);
+    assert_eq!(run_of(&[row(1, 10)]), ["the parts of bucket 7 do not fit each other"]);
 }
 
 #[test]
