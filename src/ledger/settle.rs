@@ -36,7 +36,10 @@ pub(super) struct Settler<'a> {
 #[derive(Default)]
 pub(super) struct Scratch {
     prefix: Vec<u8>,
-    hits: Vec<Seen>,
+    /// Groups a run may hold by its tags.
+    maybe: Vec<u32>,
+    /// (group, code, checksum) of rows a run holds.
+    found: Vec<(u32, u64, u64)>,
     /// First row of each group of equal identities, and the end of the last.
     groups: Vec<u32>,
     /// Groups that need no further run.
@@ -58,8 +61,10 @@ impl Settler<'_> {
         Ok(())
     }
 
+    /// Run by run in three steps, each a loop of its own, so that the cache misses of many identities overlap: who may be
+    /// there by the tags, whose row is there, and where and when that was.
     fn probe_runs(&mut self, bucket: usize, rows: &[Row]) -> Result<()> {
-        let Scratch { prefix, hits, groups, done, known, .. } = &mut self.scratch;
+        let Scratch { prefix, maybe, found, groups, done, known, .. } = &mut self.scratch;
         known.clear();
         done.clear();
         done.resize(groups.len() - 1, false);
@@ -71,25 +76,27 @@ impl Settler<'_> {
                     continue;
                 }
             };
-            for group in 0..done.len() {
-                if done[group] {
-                    continue;
-                }
-                let row = &rows[groups[group] as usize];
-                if !run.may_hold(&prefix, row.hi) {
-                    continue;
-                }
-                run.sightings(&prefix, row.hi, row.lo, self.probe, hits)?;
-                if hits.is_empty() {
-                    continue;
-                }
-                let is_single = groups[group + 1] - groups[group] == 1;
-                let second = if is_single { seen(self.extents, &self.places, row).second } else { 0 };
-                for hit in hits.drain(..) {
+            let first = |group: u32| &rows[groups[group as usize] as usize];
+            maybe.clear();
+            maybe.extend(
+                (0..done.len() as u32).filter(|&group| !done[group as usize] && run.may_hold(&prefix, first(group).hi)),
+            );
+            found.clear();
+            for &group in &*maybe {
+                let Row { hi, lo, .. } = *first(group);
+                run.matches(&prefix, hi, lo, self.probe, &mut |code, checksum, _| {
+                    found.push((group, code, checksum));
+                    Ok(())
+                })?;
+            }
+            for &(group, code, checksum) in &*found {
+                let Some(hit) = run.locate(code, checksum, self.probe)? else { continue };
+                if groups[group as usize + 1] - groups[group as usize] == 1 {
                     // Others are kept more than a horizon away from this one, so none can be nearer.
-                    done[group] |= is_single && 2 * distance(hit.second, second) <= self.horizon;
-                    known.push((group as u32, hit));
+                    let second = seen(self.extents, &self.places, first(group)).second;
+                    done[group as usize] |= 2 * distance(hit.second, second) <= self.horizon;
                 }
+                known.push((group, hit));
             }
         }
         known.sort_by_key(|(group, seen)| (*group, seen.second));

@@ -4,9 +4,11 @@
 //! It does not know which runs there are or what a repeat is.
 
 mod check;
+mod extents;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod prefix;
 mod reader;
 mod walk;
 mod writer;

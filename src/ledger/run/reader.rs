@@ -16,12 +16,10 @@ use super::super::error::{LedgerError, Result};
 use super::super::files::Files;
 use super::super::forgotten::Forgotten;
 use super::super::manifest::{Fields, Ids, RunRecord};
-use super::super::places::Places;
-use super::super::rows::{BUCKETS, Extent, Row, bucket_of};
-use super::format::{
-    CHECKSUM, DIRECTORY, EXTENT, EXTENTS_A_PAGE, FOOTER, Footer, Layout, PAGE, checksum32, extent_code, header_page,
-    is_page_intact, read_extent,
-};
+use super::super::rows::{BUCKETS, Row, bucket_of};
+use super::extents::Located;
+use super::format::{CHECKSUM, DIRECTORY, FOOTER, Footer, Layout, PAGE, checksum32, header_page, is_page_intact};
+use super::prefix::Prefix;
 use super::{Damage, Part, ReadError};
 
 pub(super) type Read<T> = std::result::Result<T, ReadError>;
@@ -36,25 +34,13 @@ pub struct Run {
     pub(super) forgotten: Forgotten,
     /// Prefix as it lies in the file, verified.
     prefix: Option<Vec<u8>>,
-    extents: Option<Located>,
+    pub(super) extents: Option<Located>,
     /// First code of every page of extents, read when it is first needed.
-    extent_index: OnceLock<Vec<u64>>,
+    pub(super) extent_index: OnceLock<Vec<u64>>,
     /// A part failed its checksum: a merge would make that forgotten.
     pub is_damaged: bool,
     /// For a single look-up the index over the extents would cost more than it saves.
     pub is_read_once: bool,
-}
-
-/// All extents of a run, and the way to the one of a code.
-struct Located {
-    extents: Vec<Extent>,
-    places: Places,
-}
-
-/// Fences and tags of one bucket of one run.
-pub struct Prefix<'a> {
-    fences: &'a [u8],
-    tags: &'a [u8],
 }
 
 /// Memory that reading borrows, and the pages read last. One for all runs: buckets are probed in order, so the next
@@ -138,18 +124,9 @@ impl Run {
         &self.path
     }
 
-    pub fn extents(&self) -> u64 {
-        self.layout.extents
-    }
-
     /// What holding the prefix in memory would cost.
     pub fn prefix_cost(&self) -> usize {
         self.layout.prefix_len() as usize
-    }
-
-    /// What holding the extents in memory would cost.
-    pub fn extents_cost(&self) -> usize {
-        Places::cost(self.layout.extents)
     }
 
     pub fn resident_bytes(&self) -> usize {
@@ -165,10 +142,6 @@ impl Run {
         self.prefix = None;
     }
 
-    pub fn drop_extents(&mut self) {
-        self.extents = None;
-    }
-
     /// Takes the prefix into memory. A damaged one stays outside, where each use finds the damage.
     pub fn hold_prefix(&mut self) -> Result<()> {
         if self.prefix.is_none() && !self.is_damaged {
@@ -178,16 +151,7 @@ impl Run {
         Ok(())
     }
 
-    /// Takes the extents into memory, likewise.
-    pub fn hold_extents(&mut self) -> Result<()> {
-        if self.extents.is_none() && !self.is_damaged {
-            let loaded = self.load_extents();
-            self.extents = self.unless_damaged(loaded)?;
-        }
-        Ok(())
-    }
-
-    fn unless_damaged<T>(&mut self, loaded: Read<T>) -> Result<Option<T>> {
+    pub(super) fn unless_damaged<T>(&mut self, loaded: Read<T>) -> Result<Option<T>> {
         match loaded {
             Ok(loaded) => Ok(Some(loaded)),
             Err(ReadError::Damaged(_)) => {
@@ -208,15 +172,6 @@ impl Run {
             }
         }
         Ok(prefix)
-    }
-
-    fn load_extents(&self) -> Read<Located> {
-        let mut extents = Vec::with_capacity(self.layout.extents as usize);
-        for page in self.extent_pages(0) {
-            extents.extend(page?);
-        }
-        let places = Places::new(&extents, self.record.span);
-        Ok(Located { extents, places })
     }
 
     /// Where a bucket's prefix lies within the prefix of the run, and its checksum.
@@ -271,25 +226,43 @@ impl Run {
         probe: &mut Probe,
         out: &mut Vec<Seen>,
     ) -> Result<()> {
+        self.matches(prefix, hi, lo, probe, &mut |code, checksum, probe| {
+            out.extend(self.locate(code, checksum, probe)?);
+            Ok(())
+        })
+    }
+
+    /// Calls `found` with code and checksum of every row that has the identity, all 128 bits compared.
+    pub fn matches(
+        &self,
+        prefix: &Prefix<'_>,
+        hi: u64,
+        lo: u64,
+        probe: &mut Probe,
+        found: &mut dyn FnMut(u64, u64, &mut Probe) -> Result<()>,
+    ) -> Result<()> {
         let shape = self.layout.shape;
         let (bucket, tag) = (bucket_of(hi), shape.tag_of(hi));
         let (start, tags) = prefix.group(shape.group_of(hi));
         let upper = shape.upper(bucket, shape.group_of(hi), tag);
         for (at, _) in tags.chunks_exact(2).enumerate().filter(|(_, bytes)| **bytes == tag.to_le_bytes()) {
             let rank = u64::from(self.directory[bucket].0) + (start + at) as u64;
-            let found = self.row(rank, upper, &mut probe.rows).and_then(|row| {
-                if (row.hi, row.lo) != (hi, lo) || self.forgotten.hides(hi, lo, self.record.number) {
-                    return Ok(None);
-                }
-                let extent = self.extent_of(row.code, &mut probe.extents)?;
-                Ok(Some(extent.seen(row.code, row.checksum)))
-            });
-            match found {
-                Ok(found) => out.extend(found),
+            match self.row(rank, upper, &mut probe.rows) {
+                Ok(row) if (row.hi, row.lo) != (hi, lo) => {}
+                Ok(_) if self.forgotten.hides(hi, lo, self.record.number) => {}
+                Ok(row) => found(row.code, row.checksum, probe)?,
                 Err(error) => self.note(error, &mut probe.damage)?,
             }
         }
         Ok(())
+    }
+
+    /// Where and when the row of a code was seen; `None` when damage hides it, which is noted.
+    pub fn locate(&self, code: u64, checksum: u64, probe: &mut Probe) -> Result<Option<Seen>> {
+        match self.extent_of(code, &mut probe.extents) {
+            Ok(extent) => Ok(Some(extent.seen(code, checksum))),
+            Err(error) => self.note(error, &mut probe.damage).map(|()| None),
+        }
     }
 
     /// Keeps damage for the report, hands on what is an error.
@@ -370,21 +343,6 @@ impl Run {
         if rank == ranks.end { Ok(()) } else { Err(damaged()) }
     }
 
-    /// Every extent, `shift` added to their codes, page by page.
-    pub fn extent_pages(&self, shift: u64) -> impl Iterator<Item = Read<Vec<Extent>>> + '_ {
-        let mut cached = CachedPage::default();
-        (0..self.layout.extent_pages()).map(move |page| {
-            let count = self.extents_in(page);
-            let bytes = self.extent_page(page, &mut cached)?;
-            let extents = bytes[CHECKSUM..].chunks_exact(EXTENT).take(count).filter_map(read_extent);
-            let shifted = extents.map(|extent| {
-                let code = (extent.code < self.record.span).then(|| extent.code + shift)?;
-                Some(Extent { code, ..extent })
-            });
-            shifted.collect::<Option<Vec<_>>>().ok_or(ReadError::Damaged(Part::Extents { page }))
-        })
-    }
-
     pub(super) fn row(&self, rank: u64, upper: u64, cached: &mut CachedPage) -> Read<Row> {
         let page = rank / self.layout.shape.rows_a_page() as u64;
         let bytes = cached.load(self, page, PAGE as u64 * (1 + page), Part::Rows { page })?;
@@ -401,64 +359,6 @@ impl Run {
             .ok_or(ReadError::Damaged(Part::Rows { page: rank / per_page }))
     }
 
-    fn extent_of(&self, code: u64, cached: &mut CachedPage) -> Read<Extent> {
-        match &self.extents {
-            Some(Located { extents, places }) => {
-                places.find(extents, code).copied().ok_or(ReadError::Damaged(Part::Extents { page: 0 }))
-            }
-            None => self.read_extent_of(code, cached),
-        }
-    }
-
-    /// The extent a code falls into: which page, by the index, and which of its extents, by halving.
-    fn read_extent_of(&self, code: u64, cached: &mut CachedPage) -> Read<Extent> {
-        let number = match self.is_read_once.then(|| self.page_by_halving(code, cached)) {
-            Some(Ok(page)) => page,
-            _ => {
-                let after = self.extent_index()?.partition_point(|&first| first <= code);
-                after.checked_sub(1).ok_or(ReadError::Damaged(Part::Extents { page: 0 }))? as u64
-            }
-        };
-        let page = self.extent_page(number, cached)?;
-        let extent = |at: usize| &page[CHECKSUM + at * EXTENT..][..EXTENT];
-        let (mut low, mut high) = (0, self.extents_in(number));
-        while high - low > 1 {
-            let middle = (low + high) / 2;
-            match extent_code(extent(middle)) <= code {
-                true => low = middle,
-                false => high = middle,
-            }
-        }
-        let found = read_extent(extent(low)).filter(|extent| extent.code <= code);
-        found.ok_or(ReadError::Damaged(Part::Extents { page: number }))
-    }
-
-    /// A damaged page hides only itself: its first code is taken to be that of the page before.
-    fn extent_index(&self) -> Read<&[u64]> {
-        if let Some(index) = self.extent_index.get() {
-            return Ok(index);
-        }
-        let (mut cached, mut last) = (CachedPage::default(), 0);
-        let mut index = Vec::with_capacity(self.layout.extent_pages() as usize);
-        for page in 0..self.layout.extent_pages() {
-            match self.extent_page(page, &mut cached) {
-                Ok(bytes) => last = last.max(extent_code(&bytes[CHECKSUM..])),
-                Err(ReadError::Damaged(_)) => {}
-                Err(error) => return Err(error),
-            }
-            index.push(last);
-        }
-        Ok(self.extent_index.get_or_init(|| index))
-    }
-
-    fn extents_in(&self, page: u64) -> usize {
-        (self.layout.extents - page * EXTENTS_A_PAGE as u64).min(EXTENTS_A_PAGE as u64) as usize
-    }
-
-    pub(super) fn extent_page<'a>(&self, page: u64, cached: &'a mut CachedPage) -> Read<&'a [u8]> {
-        cached.load(self, page, self.layout.extents_at() + PAGE as u64 * page, Part::Extents { page })
-    }
-
     /// Reads a part; a file that has become too short is damage like a failed checksum.
     pub(super) fn read(&self, at: u64, bytes: &mut [u8], part: Part) -> Read<()> {
         self.file.read_exact_at(bytes, at).map_err(|source| match source.kind() {
@@ -468,14 +368,8 @@ impl Run {
     }
 }
 
-impl Located {
-    fn bytes(&self) -> usize {
-        size_of_val(self.extents.as_slice()) + self.places.bytes()
-    }
-}
-
 impl CachedPage {
-    fn load(&mut self, run: &Run, page: u64, at: u64, part: Part) -> Read<&[u8]> {
+    pub(super) fn load(&mut self, run: &Run, page: u64, at: u64, part: Part) -> Read<&[u8]> {
         let key = Some((run.record.number, page));
         if self.key != key {
             self.key = None;
@@ -487,40 +381,5 @@ impl CachedPage {
             self.key = key;
         }
         Ok(&self.bytes)
-    }
-}
-
-impl<'a> Prefix<'a> {
-    /// First row of a group within its bucket, and the group's tags.
-    pub(super) fn group(&self, group: usize) -> (usize, &'a [u8]) {
-        let (start, end) = (self.fence(group), self.fence(group + 1));
-        (start, self.tags.get(2 * start..2 * end).unwrap_or_default())
-    }
-
-    /// Whether a group, or the few rows after it, have the tag. Tags are compared sixteen at a time without a branch
-    /// between them, past the group's end rather than one by one.
-    #[inline]
-    fn may_hold(&self, group: usize, tag: u16) -> bool {
-        const LANES: usize = 16;
-        let (start, end) = (self.fence(group), self.fence(group + 1));
-        let mut at = start;
-        while at < end {
-            let Some(lanes) = self.tags.get(2 * at..).and_then(|tags| tags.first_chunk::<{ 2 * LANES }>()) else {
-                let rest = self.tags.get(2 * at..2 * end).unwrap_or_default();
-                return rest.chunks_exact(2).any(|bytes| *bytes == tag.to_le_bytes());
-            };
-            let same = |lane: usize| u16::from_le_bytes([lanes[2 * lane], lanes[2 * lane + 1]]) == tag;
-            if (0..LANES).fold(false, |found, lane| found | same(lane)) {
-                return true;
-            }
-            at += LANES;
-        }
-        false
-    }
-
-    /// First row of a group, counted from the bucket's start.
-    fn fence(&self, group: usize) -> usize {
-        let bytes = self.fences.get(4 * group..4 * group + 4).and_then(|bytes| bytes.first_chunk());
-        bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
     }
 }
