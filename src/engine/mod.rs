@@ -33,7 +33,7 @@ use sink::ReaderSink;
 use trace::Listener;
 
 /// Chunks in flight between the readers and the auditor.
-const QUEUE: usize = 4;
+const QUEUE: usize = 12;
 /// How long a ledger may be in use before that is an error, and how often it is tried.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(50);

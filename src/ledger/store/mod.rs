@@ -37,7 +37,7 @@ const LOCK: &str = "lock";
 /// The smallest buffer.
 const MIN_ROWS: usize = 64 << 10;
 /// A buffer of more rows takes longer to settle than a reader should have to wait.
-const PROMPT_ROWS: usize = 2 << 20;
+const PROMPT_ROWS: usize = 1 << 20;
 /// While known records are read again the buffer grows: the larger it is, the fewer pages are read for each.
 const REPLAY_ROWS: usize = 16 << 20;
 const FAN_IN: usize = 8;
