@@ -8,7 +8,7 @@ const STRETCH: u64 = 4000;
 const ROWS: u64 = 1500 * STRETCH;
 /// Beyond the setting: the program itself (9 MB), sled (17 MB), what sorting, settling and writing borrow, and what the
 /// allocator has not given back yet. Huge pages, which the measured process does without, add up to 40 MB more.
-const BEYOND: u64 = 48 << 20;
+const BEYOND: u64 = 56 << 20;
 
 #[test]
 #[ignore = "the process that is measured"]
@@ -46,7 +46,7 @@ fn measure(memory: u64) -> [u64; 4] {
 #[test]
 fn a_ledger_takes_the_memory_it_is_given_and_the_disk_the_format_says() {
     let mut peaks = Vec::new();
-    for setting in [24u64 << 20, 96 << 20] {
+    for setting in [12u64 << 20, 96 << 20] {
         let [peak, runs, disk, resident] = measure(setting);
         println!("{setting} bytes set: peak {peak}, {runs} runs, {disk} on disk, {resident} in memory");
         assert!(peak <= setting + BEYOND, "{peak} bytes where {setting} are set");
@@ -58,12 +58,11 @@ fn a_ledger_takes_the_memory_it_is_given_and_the_disk_the_format_says() {
         let directories = 257 * 8 * runs;
         let filter = resident.saturating_sub(directories + extents) as f64 / ROWS as f64;
         assert!(filter <= 2.15, "{filter:.3} bytes a sighting in memory");
-        assert!(resident - directories <= setting / 3, "{resident} of {setting}");
+        assert!(resident - directories <= setting / 3 * 2, "{resident} of {setting}");
         // The larger setting holds all of it, the smaller one must leave some out.
         assert_eq!(filter > 2.0, setting > 50 << 20, "{filter:.3} bytes a sighting in memory");
         peaks.push(peak);
     }
-    // The buffer is the larger part of what it takes, so the setting is what tells.
     let grown = peaks[1] - peaks[0];
-    assert!((40 << 20..80 << 20).contains(&grown), "{grown} bytes more for 72 MiB more");
+    assert!((16 << 20..64 << 20).contains(&grown), "{grown} bytes more for a buffer 28 MiB larger and a whole filter");
 }

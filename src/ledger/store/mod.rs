@@ -37,7 +37,7 @@ const LOCK: &str = "lock";
 /// The smallest buffer.
 const MIN_ROWS: usize = 64 << 10;
 /// A buffer of more rows takes longer to settle than a reader should have to wait.
-const PROMPT_ROWS: usize = 1 << 20;
+const PROMPT_ROWS: usize = 2 << 20;
 /// While known records are read again the buffer grows: the larger it is, the fewer pages are read for each.
 const REPLAY_ROWS: usize = 16 << 20;
 const FAN_IN: usize = 8;
@@ -46,7 +46,7 @@ const MAX_RUN_ROWS: u64 = 128 << 20;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Up to two thirds are for the buffer, the rest for what runs keep in memory.
+    /// A third is for the buffer, two during a replay; the rest for what runs keep in memory.
     pub memory_bytes: usize,
     /// How far apart two sightings of an identity may lie and still be a repeat.
     pub horizon_seconds: u64,
@@ -74,11 +74,11 @@ pub(in crate::ledger) struct Tuning {
 
 impl From<Options> for Tuning {
     fn from(options: Options) -> Self {
-        let share = (options.memory_bytes / 3 * 2).max(MIN_ROWS * size_of::<Row>());
+        let third = (options.memory_bytes / 3).max(MIN_ROWS * size_of::<Row>());
         Self {
             memory_bytes: options.memory_bytes,
-            buffer_bytes: share.min(PROMPT_ROWS * size_of::<Row>()),
-            replay_bytes: share.min(REPLAY_ROWS * size_of::<Row>()),
+            buffer_bytes: third.min(PROMPT_ROWS * size_of::<Row>()),
+            replay_bytes: (2 * third).min(REPLAY_ROWS * size_of::<Row>()),
             max_run_rows: MAX_RUN_ROWS,
             fan_in: FAN_IN,
             sorted_rows: merge::SORTED_ROWS,
