@@ -99,20 +99,24 @@ impl Run {
         found.ok_or(ReadError::Damaged(Part::Extents { page: number }))
     }
 
-    /// A damaged page hides only itself: its first code is taken to be that of the page before.
+    /// A damaged page hides itself and the rest of the one extent before it: its codes are taken to begin right after that
+    /// extent's first, so that no code of its own is led to another page.
     fn extent_index(&self) -> Read<&[u64]> {
         if let Some(index) = self.extent_index.get() {
             return Ok(index);
         }
-        let (mut cached, mut last) = (CachedPage::default(), 0);
+        let (mut cached, mut next) = (CachedPage::default(), 0);
         let mut index = Vec::with_capacity(self.layout.extent_pages() as usize);
         for page in 0..self.layout.extent_pages() {
             match self.extent_page(page, &mut cached) {
-                Ok(bytes) => last = last.max(extent_code(&bytes[CHECKSUM..])),
-                Err(ReadError::Damaged(_)) => {}
+                Ok(bytes) => {
+                    let code = |at: usize| extent_code(&bytes[CHECKSUM + at * EXTENT..]);
+                    index.push(code(0).max(next));
+                    next = code(self.extents_in(page).saturating_sub(1)).saturating_add(1).max(next);
+                }
+                Err(ReadError::Damaged(_)) => index.push(next),
                 Err(error) => return Err(error),
             }
-            index.push(last);
         }
         Ok(self.extent_index.get_or_init(|| index))
     }

@@ -131,6 +131,28 @@ fn damage_that_a_merge_meets_is_reported_and_its_run_stays() {
 }
 
 #[test]
+fn a_damaged_page_of_extents_hides_its_own_rows_only() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nothing is held in memory. Every row is an extent of its own, 120 to a page.
+    let tuning = Tuning { memory_bytes: 0, ..small(u64::MAX) };
+    let mut ledger = open(dir.path(), &tuning);
+    ledger.insert(&stretch(0, 0..360)).unwrap();
+    assert_eq!(settle(&mut ledger), []);
+    ledger.commit(b"", &[], 0).unwrap();
+    drop(ledger);
+    let run = file(dir.path(), "run-");
+    let tail = 96 + 257 * 8 + 2 * 4096;
+    flip(&run, 8 * (std::fs::metadata(&run).unwrap().len() - tail + 1000));
+
+    let mut ledger = open(dir.path(), &tuning);
+    ledger.insert(&stretch(1000, 0..360)).unwrap();
+    let mut known: Vec<i64> = settle(&mut ledger).iter().map(|repeat| repeat.first.offset).collect();
+    known.sort_unstable();
+    assert_eq!(known, (0..120).chain(240..360).collect::<Vec<i64>>());
+    assert_eq!(ledger.damage().count(), 1);
+}
+
+#[test]
 fn a_damaged_journal_or_state_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let tuning = small(u64::MAX);
