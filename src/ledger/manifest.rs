@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::error::{LedgerError, Result};
 use super::files::Files;
 
@@ -47,7 +49,7 @@ pub(super) struct CommitRecord {
 }
 
 /// What a commit says of a run, enough to know its file again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RunRecord {
     pub number: u64,
     pub generation: u32,

@@ -13,8 +13,9 @@ use super::error::{LedgerError, Result};
 use super::files::Files;
 use super::forgotten::Forgotten;
 use super::manifest::{Ids, RunRecord};
+use super::paused::Plan;
 use super::rows::{BUCKET_BITS, BUCKETS, Row, SortScratch};
-use super::run::{self, ReadError, Run, RunHead, RunWriter};
+use super::run::{self, ReadError, Run, RunHead, RunWriter, Unfinished};
 
 /// Rows sorted at a time: with their copy and their keys they stay in a core's own cache.
 pub(super) const SORTED_ROWS: u64 = 32 << 10;
@@ -52,14 +53,28 @@ pub(super) struct Merge {
     thread: Option<JoinHandle<Result<Merged>>>,
 }
 
+/// What the thread works on.
+struct Work {
+    files: Files,
+    /// Temporary name of what it writes.
+    name: String,
+    ids: Ids,
+    runs: Vec<Run>,
+    /// Into how many parts each bucket is cut.
+    parts: usize,
+    plan: Plan,
+    /// Nothing is forgotten: what is written now is what would be written later.
+    may_pause: bool,
+    stop: Arc<AtomicBool>,
+}
+
 impl Merge {
-    /// Writes the run `number` under the temporary name `name`, and syncs it. Rows of forgotten identities are left out.
+    /// Writes the run of the plan under its temporary name `name`, and syncs it.
     pub fn start(
         files: &Files,
         name: String,
         ids: Ids,
-        number: u64,
-        inputs: Vec<RunRecord>,
+        plan: Plan,
         forgotten: &Forgotten,
         sorted_rows: u64,
     ) -> Result<Self> {
@@ -67,17 +82,24 @@ impl Merge {
         // Opened here: a moment later their generation may be dropped.
         let open =
             |record: &RunRecord| Ok(Run::open(files, &run::name(record.number), *record, ids)?.forgetting(forgotten));
-        let runs = inputs.iter().map(open).collect::<Result<Vec<Run>>>()?;
-        let work = {
-            let (files, stop) = (files.clone(), stop.clone());
-            move || {
-                // Whoever waits for an answer goes first. That the system refuses it changes only speed.
-                let _ = rustix::process::setpriority_process(None, 5);
-                let parts = parts_of_a_bucket(&runs, sorted_rows);
-                merge(&files, &name, head(ids, number, &runs), &runs, parts, &stop)
-            }
+        let runs = plan.inputs.iter().map(open).collect::<Result<Vec<Run>>>()?;
+        let (number, inputs) = (plan.number, plan.inputs.clone());
+        let work = Work {
+            parts: parts_of_a_bucket(&runs, sorted_rows),
+            may_pause: forgotten.len() == 0,
+            stop: stop.clone(),
+            files: files.clone(),
+            name,
+            ids,
+            runs,
+            plan,
         };
-        let spawned = std::thread::Builder::new().name("merge".to_owned()).spawn(work);
+        let begin = move || {
+            // Whoever waits for an answer goes first. That the system refuses it changes only speed.
+            let _ = rustix::process::setpriority_process(None, 5);
+            work.merge()
+        };
+        let spawned = std::thread::Builder::new().name("merge".to_owned()).spawn(begin);
         let thread = Some(spawned.map_err(|source| LedgerError::io(files.dir(), source))?);
         Ok(Self { number, inputs, stop, thread })
     }
@@ -100,58 +122,90 @@ impl Drop for Merge {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // Its file has a temporary name; the next opening removes it whatever came of it.
+            // Its file has a temporary name; the next opening goes on with it or removes it.
             let _ = thread.join();
         }
     }
 }
 
-fn merge(files: &Files, name: &str, head: RunHead, runs: &[Run], parts: usize, stop: &AtomicBool) -> Result<Merged> {
-    let merged = write(files, name, head, runs, parts, stop)?;
-    if let Merged::Written(_) = merged {
-        files.sync_path(name)?;
-    }
-    Ok(merged)
-}
-
-/// Each bucket is read, sorted and written in `parts`.
-fn write(files: &Files, name: &str, head: RunHead, runs: &[Run], parts: usize, stop: &AtomicBool) -> Result<Merged> {
-    let mut kept = 0;
-    for run in runs {
-        match run.hidden_rows() {
-            Ok(hidden) => kept += run.record.rows - hidden,
-            Err(error) => return damaged(run, error),
-        }
-    }
-    let mut writer = RunWriter::create(files, name, RunHead { rows: kept, ..head })?;
-    let mut loader = Loader::new(runs);
-    let (mut rows, mut sort): (Vec<Row>, _) = (Vec::new(), SortScratch::default());
-    for bucket in 0..BUCKETS {
-        if stop.load(Ordering::Relaxed) {
-            return Ok(Merged::Stopped);
-        }
-        let mut open = writer.begin_bucket();
-        for part in 0..parts {
-            rows.clear();
-            for (at, run) in runs.iter().enumerate() {
-                if let Err(error) = loader.load(at, bucket, part, parts, &mut rows) {
-                    return damaged(run, error);
-                }
+impl Work {
+    fn merge(mut self) -> Result<Merged> {
+        let resume = self.plan.resume.take();
+        let is_resumed = resume.is_some();
+        let merged = self.write(resume)?;
+        if let Merged::Written(record) = &merged {
+            self.files.sync_path(&self.name)?;
+            if is_resumed && !self.is_sound(*record)? {
+                tracing::warn!("a merge that was resumed went wrong and begins anew");
+                self.files.discard(&self.name);
+                return Ok(Merged::Stopped);
             }
-            sort.sort(&mut rows, BUCKET_BITS + parts.ilog2());
-            writer.rows(&mut open, &rows)?;
         }
-        writer.end_bucket(open)?;
+        Ok(merged)
     }
-    for (run, shift) in runs.iter().zip(shifts(runs)) {
-        for page in run.extent_pages(shift) {
-            match page {
-                Ok(extents) => writer.extents(extents)?,
+
+    /// What was written in two sittings is read once before it takes the place of what it was made from.
+    fn is_sound(&self, record: RunRecord) -> Result<bool> {
+        let mut flaws = Vec::new();
+        let Ok(run) = Run::open(&self.files, &self.name, record, self.ids) else { return Ok(false) };
+        run.check(self.ids, &mut flaws, &mut |_| {})?;
+        Ok(flaws.is_empty())
+    }
+
+    fn write(&mut self, resume: Option<(usize, Unfinished)>) -> Result<Merged> {
+        let Self { files, name, runs, parts, .. } = &*self;
+        let mut kept = 0;
+        for run in runs {
+            match run.hidden_rows() {
+                Ok(hidden) => kept += run.record.rows - hidden,
                 Err(error) => return damaged(run, error),
             }
         }
+        let head = RunHead { rows: kept, ..head(self.ids, self.plan.number, runs) };
+        let (first, mut writer) = match resume {
+            Some((bucket, unfinished)) => (bucket, RunWriter::resume(files, name, head, unfinished)?),
+            None => (0, RunWriter::create(files, name, head)?),
+        };
+        let mut loader = Loader::new(runs);
+        let (mut rows, mut sort): (Vec<Row>, _) = (Vec::new(), SortScratch::default());
+        for bucket in first..BUCKETS {
+            // One bucket at least, so that even the shortest openings come to an end.
+            if bucket > first && self.stop.load(Ordering::Relaxed) {
+                let unfinished = writer.pause();
+                return self.pause(bucket, unfinished);
+            }
+            let mut open = writer.begin_bucket();
+            for part in 0..*parts {
+                rows.clear();
+                for (at, run) in runs.iter().enumerate() {
+                    if let Err(error) = loader.load(at, bucket, part, *parts, &mut rows) {
+                        return damaged(run, error);
+                    }
+                }
+                sort.sort(&mut rows, BUCKET_BITS + parts.ilog2());
+                writer.rows(&mut open, &rows)?;
+            }
+            writer.end_bucket(open)?;
+        }
+        for (run, shift) in runs.iter().zip(shifts(runs)) {
+            for page in run.extent_pages(shift) {
+                match page {
+                    Ok(extents) => writer.extents(extents)?,
+                    Err(error) => return damaged(run, error),
+                }
+            }
+        }
+        writer.finish().map(Merged::Written)
     }
-    writer.finish().map(Merged::Written)
+
+    fn pause(&self, bucket: usize, unfinished: Unfinished) -> Result<Merged> {
+        let Plan { number, ref inputs, .. } = self.plan;
+        let plan = Plan { number, inputs: inputs.clone(), resume: Some((bucket, unfinished)) };
+        if self.may_pause {
+            plan.keep(&self.files, &self.name)?;
+        }
+        Ok(Merged::Stopped)
+    }
 }
 
 fn head(ids: Ids, number: u64, runs: &[Run]) -> RunHead {

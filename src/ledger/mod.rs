@@ -15,6 +15,7 @@ mod journal;
 mod key;
 mod manifest;
 mod merge;
+mod paused;
 mod places;
 mod rows;
 mod run;

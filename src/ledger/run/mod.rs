@@ -14,7 +14,7 @@ mod walk;
 mod writer;
 
 pub(super) use reader::{Probe, Run};
-pub(super) use writer::{RunHead, RunWriter};
+pub(super) use writer::{RunHead, RunWriter, Unfinished};
 
 use super::error::LedgerError;
 

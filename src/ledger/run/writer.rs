@@ -3,6 +3,7 @@
 
 use std::fs::File;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::super::error::{LedgerError, Result};
@@ -40,6 +41,15 @@ pub struct RunWriter<'a> {
     written_extents: u64,
 }
 
+/// Where writing a run stood between two buckets; what was written to the file until then is not in it.
+#[derive(Serialize, Deserialize)]
+pub struct Unfinished {
+    rows: Pages,
+    prefix: Stream,
+    directory: Vec<u8>,
+    rank: u64,
+}
+
 /// A bucket that is being written.
 pub struct OpenBucket {
     /// Where its prefix starts in the stream's buffer.
@@ -71,6 +81,20 @@ impl<'a> RunWriter<'a> {
             head,
             layout,
         })
+    }
+
+    /// Stops between two buckets. The file must stay as it is until [`RunWriter::resume`].
+    pub fn pause(self) -> Unfinished {
+        Unfinished { rows: self.rows, prefix: self.prefix, directory: self.directory, rank: self.rank }
+    }
+
+    /// Goes on where a writer of the same head stopped.
+    pub fn resume(files: &'a Files, name: &'a str, head: RunHead, unfinished: Unfinished) -> Result<Self> {
+        let layout = Layout { shape: Shape::of(head.rows, head.span), rows: head.rows, extents: head.extents };
+        let Unfinished { rows, prefix, directory, rank } = unfinished;
+        let extents = Pages::new(Stream::at(layout.extents_at()), EXTENTS_A_PAGE);
+        let out = Out { files, file: files.open_or_create(name)?, name };
+        Ok(Self { out, head, layout, rows, prefix, extents, directory, rank, written_extents: 0 })
     }
 
     /// Writes the next bucket; called once for each in order. The rows are sorted by identity.
@@ -172,6 +196,7 @@ struct Out<'a> {
 }
 
 /// A buffered position in the file.
+#[derive(Serialize, Deserialize)]
 struct Stream {
     buf: Vec<u8>,
     at: u64,
@@ -202,6 +227,7 @@ impl Stream {
 }
 
 /// A stream of checksummed pages of fixed-size items.
+#[derive(Serialize, Deserialize)]
 struct Pages {
     stream: Stream,
     items_a_page: usize,

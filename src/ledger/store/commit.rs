@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::super::error::{LedgerError, Result};
 use super::super::manifest::{CommitRecord, RunRecord};
 use super::super::merge::{self, Merge, Merged};
+use super::super::paused::{self, Plan};
 use super::super::run::Run;
 use super::{Ledger, state_name, tmp_name};
 
@@ -93,17 +94,37 @@ impl Ledger {
                 None if self.merge.is_some() => return Ok(()),
                 None => {}
             }
-            let due = merge::due(&self.runs, self.tuning.fan_in, self.tuning.max_run_rows);
-            let Some(inputs) = due.filter(|_| self.last.state >= self.no_merge_before) else { return Ok(()) };
-            let number = self.next_run;
-            self.next_run += 1;
-            let (name, sorted_rows) = (tmp_name(number), self.tuning.sorted_rows);
-            let merge = Merge::start(&self.files, name, self.ids, number, inputs, &self.forgotten, sorted_rows)?;
+            let Some(plan) = self.next_merge() else { return Ok(()) };
+            let (name, sorted_rows) = (tmp_name(plan.number), self.tuning.sorted_rows);
+            let merge = Merge::start(&self.files, name, self.ids, plan, &self.forgotten, sorted_rows)?;
             self.merge = Some(merge);
             if self.tuning.merge_behind {
                 return Ok(());
             }
         }
+    }
+
+    /// The merge that was stopped at the last closing, as long as its inputs are what they were; else the next one due.
+    fn next_merge(&mut self) -> Option<Plan> {
+        if let Some(plan) = self.paused.take() {
+            self.files.discard(paused::NAME);
+            if self.may_resume(&plan) {
+                return Some(plan);
+            }
+            self.files.discard(&tmp_name(plan.number));
+        }
+        let due = merge::due(&self.runs, self.tuning.fan_in, self.tuning.max_run_rows);
+        let inputs = due.filter(|_| self.last.state >= self.no_merge_before)?;
+        let number = self.next_run;
+        self.next_run += 1;
+        Some(Plan::new(number, inputs))
+    }
+
+    pub(super) fn may_resume(&self, plan: &Plan) -> bool {
+        let is_there = |input: &RunRecord| self.runs.iter().any(|run| run.record == *input && !run.is_damaged);
+        self.forgotten.len() == 0
+            && plan.inputs.iter().all(is_there)
+            && self.files.path(&tmp_name(plan.number)).exists()
     }
 
     /// A disk too full for a merge is no reason to stop: the runs only stay as many as they are.

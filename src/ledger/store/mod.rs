@@ -25,6 +25,7 @@ use super::journal::{self, Journal};
 use super::key::{self, SECRET};
 use super::manifest::{CommitRecord, Ids, Manifest};
 use super::merge::{self, Merge};
+use super::paused::{self, Plan};
 use super::rows::{Row, SortScratch};
 use super::run::{self, Damage, Probe, Run};
 use access::Access;
@@ -106,6 +107,8 @@ pub struct Stats {
 pub struct Ledger {
     /// Under way behind the commits.
     merge: Option<Merge>,
+    /// Stopped at the last closing.
+    paused: Option<Plan>,
     /// Number of the commit before which none is started.
     no_merge_before: u64,
     manifest: Manifest,
@@ -177,6 +180,7 @@ impl Ledger {
             sort: SortScratch::default(),
             is_poisoned: false,
             merge: None,
+            paused: None,
             no_merge_before: 0,
             _lock: lock,
             manifest,
@@ -190,6 +194,10 @@ impl Ledger {
             files,
         };
         if !access.is_reader {
+            ledger.paused = Plan::kept(&ledger.files).filter(|plan| ledger.may_resume(plan));
+            if let Some(plan) = &ledger.paused {
+                ledger.next_run = ledger.next_run.max(plan.number + 1);
+            }
             ledger.remove_unnamed()?;
             ledger.remove_forgotten()?;
         }
@@ -308,10 +316,13 @@ impl Ledger {
     fn remove_unnamed(&self) -> Result<()> {
         let mut named: BTreeSet<String> = self.runs.iter().map(Run::name).collect();
         named.insert(state_name(self.last.state));
+        let paused = self.paused.as_ref().map(|plan| tmp_name(plan.number));
         named.insert(journal::name(self.last.journal));
         for name in self.files.names()? {
             let is_named_once = is_committed_name(&name) || name == journal::name(0);
-            if name.ends_with(TMP) || is_named_once && !named.contains(&name) {
+            let is_left_over =
+                name.ends_with(TMP) && Some(&name) != paused.as_ref() || name == paused::NAME && paused.is_none();
+            if is_left_over || is_named_once && !named.contains(&name) {
                 self.files.discard(&name);
             }
         }

@@ -8,6 +8,7 @@ use super::super::forgotten::Forgotten;
 use super::super::journal;
 use super::super::manifest::{CommitRecord, RunRecord};
 use super::super::merge::{Merge, Merged};
+use super::super::paused::Plan;
 use super::super::run::Run;
 use super::{Ledger, tmp_name};
 
@@ -132,7 +133,8 @@ impl Ledger {
         inputs.sort_by_key(|run| run.number);
         let rows: u64 = inputs.iter().map(|run| run.rows).sum();
         let (tmp, sorted_rows) = (name.clone(), self.tuning.sorted_rows);
-        let mut merge = Merge::start(&self.files, tmp, self.ids, number, inputs, &self.forgotten, sorted_rows)?;
+        let mut merge =
+            Merge::start(&self.files, tmp, self.ids, Plan::new(number, inputs), &self.forgotten, sorted_rows)?;
         let record = match merge.finish()? {
             Merged::Written(record) => record,
             Merged::Damaged(damaged, error) => {
