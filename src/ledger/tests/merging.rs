@@ -112,3 +112,26 @@ fn a_merge_that_cannot_go_on_begins_anew() {
 fn tmp_in(dir: &std::path::Path) -> std::path::PathBuf {
     dir.join(names(dir).into_iter().find(|name| name.ends_with(".tmp")).unwrap())
 }
+
+#[test]
+fn what_was_lost_of_a_paused_merge_is_noticed_before_it_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let tuning = Tuning { fan_in: 2, merge_behind: true, ..small(u64::MAX) };
+    let mut ledger = open(dir.path(), &tuning);
+    fill(&mut ledger, 2, 60_000);
+    drop(ledger);
+    // Opened and closed until pages of rows have been written, and then one of them is spoilt.
+    while std::fs::metadata(tmp_in(dir.path())).unwrap().len() < 100_000 {
+        open(dir.path(), &tuning).commit(b"", &[], 0).unwrap();
+    }
+    let file = std::fs::File::options().write(true).open(tmp_in(dir.path())).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xFF; 100], 5_000).unwrap();
+
+    let mut ledger = open(dir.path(), &tuning);
+    while ledger.stats().runs > 1 {
+        ledger.commit(b"", &[], 0).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert_eq!(ledger.damage().count(), 0);
+    holds_exactly(&ledger, 120_000);
+}
