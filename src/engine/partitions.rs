@@ -118,11 +118,17 @@ impl Partitions {
 /// Topic and partition by number, for findings.
 pub struct States<'a>(pub &'a [PartitionState]);
 
-impl Names for States<'_> {
-    fn name(&self, partition: u32) -> (&str, i32) {
+impl<'a> States<'a> {
+    pub fn place(&self, partition: u32) -> (&'a str, i32) {
         match self.0.get(partition as usize) {
             Some(state) => (&state.topic, state.partition),
             None => ("unknown", -1),
         }
+    }
+}
+
+impl Names for States<'_> {
+    fn name(&self, partition: u32) -> (&str, i32) {
+        self.place(partition)
     }
 }

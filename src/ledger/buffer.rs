@@ -122,11 +122,6 @@ impl Buffer {
         code
     }
 
-    /// The first arrival of an identity that is still unsettled.
-    pub fn find(&self, identity: u128) -> Option<Seen> {
-        self.sightings(identity).next()
-    }
-
     /// Every arrival of an identity that is still unsettled.
     pub fn sightings(&self, identity: u128) -> impl Iterator<Item = Seen> + '_ {
         let bucket = &self.buckets[bucket_of((identity >> 64) as u64)];

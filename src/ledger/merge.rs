@@ -161,7 +161,7 @@ impl Work {
                 Err(error) => return damaged(run, error),
             }
         }
-        let head = RunHead { rows: kept, ..head(self.ids, self.plan.number, runs) };
+        let head = head(self.ids, self.plan.number, runs, kept);
         let (first, mut writer) = match resume {
             Some((bucket, unfinished)) => (bucket, RunWriter::resume(files, name, head, unfinished)?),
             None => (0, RunWriter::create(files, name, head)?),
@@ -208,7 +208,7 @@ impl Work {
     }
 }
 
-fn head(ids: Ids, number: u64, runs: &[Run]) -> RunHead {
+fn head(ids: Ids, number: u64, runs: &[Run], rows: u64) -> RunHead {
     let records = || runs.iter().map(|run| &run.record);
     RunHead {
         ids,
@@ -216,7 +216,7 @@ fn head(ids: Ids, number: u64, runs: &[Run]) -> RunHead {
         generation: records().map(|record| record.generation).max().unwrap_or_default(),
         min_second: records().map(|record| record.min_second).min().unwrap_or_default(),
         max_second: records().map(|record| record.max_second).max().unwrap_or_default(),
-        rows: records().map(|record| record.rows).sum(),
+        rows,
         extents: runs.iter().map(Run::extents).sum(),
         span: records().map(|record| record.span).sum(),
     }

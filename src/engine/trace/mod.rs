@@ -165,10 +165,7 @@ impl AtRest {
 
     /// Topic and partition of the ledger's number.
     pub fn name(&self, partition: u32) -> (&str, i32) {
-        match self.state.partitions.get(partition as usize) {
-            Some(state) => (&state.topic, state.partition),
-            None => ("unknown", -1),
-        }
+        States(&self.state.partitions).place(partition)
     }
 
     /// Damage in words.

@@ -16,7 +16,7 @@ use super::super::error::{LedgerError, Result};
 use super::super::manifest::{CommitRecord, RunRecord};
 use super::super::merge::{self, Merge, Merged};
 use super::super::paused::{self, Plan};
-use super::super::run::Run;
+use super::super::run::{ReadError, Run};
 use super::{Ledger, state_name, tmp_name};
 
 /// After a merge found the disk full, so many commits go by before the next is tried.
@@ -87,8 +87,7 @@ impl Ledger {
     /// is held up and still the number of runs to probe is bounded.
     pub(super) fn go_on_merging(&mut self) -> Result<()> {
         loop {
-            let is_overdue = self.runs.len() >= OVERDUE * self.tuning.fan_in && self.is_piling_up();
-            let must_wait = !self.tuning.merge_behind || is_overdue;
+            let must_wait = !self.tuning.merge_behind || self.is_piling_up();
             match self.merge.take_if(|merge| must_wait || merge.is_done()) {
                 Some(merge) => self.install_merged(merge)?,
                 None if self.merge.is_some() => return Ok(()),
@@ -135,12 +134,8 @@ impl Ledger {
             Ok(Merged::Written(record)) => record,
             Ok(Merged::Stopped) => return Ok(()),
             Ok(Merged::Damaged(number, error)) => {
-                if let Some(run) = self.runs.iter_mut().find(|run| run.record.number == number) {
-                    run.is_damaged = true;
-                    run.note(error, &mut self.probe.damage)?;
-                }
                 self.files.discard(&name);
-                return Ok(());
+                return self.mark_damaged(number, error);
             }
             Err(error @ LedgerError::DiskFull { .. }) => {
                 tracing::warn!(%error, "runs could not be merged; looking identities up takes longer until they are");
@@ -150,16 +145,27 @@ impl Ledger {
             }
             Err(error) => return Err(error),
         };
-        let (inputs, kept): (Vec<Run>, Vec<Run>) =
-            self.runs.drain(..).partition(|run| numbers.contains(&run.record.number));
-        self.runs = kept;
-        if inputs.len() < numbers.len() {
+        if self.runs.iter().filter(|run| numbers.contains(&run.record.number)).count() < numbers.len() {
             // Their generation was dropped in the meantime.
-            self.runs.extend(inputs);
             self.files.discard(&name);
             return Ok(());
         }
-        let merged = Run::open(&self.files, &name, record, self.ids)?;
+        self.replace(&numbers, record)
+    }
+
+    /// A run that turned out damaged stays, and what it hides is told.
+    pub(super) fn mark_damaged(&mut self, number: u64, error: ReadError) -> Result<()> {
+        let Some(run) = self.runs.iter_mut().find(|run| run.record.number == number) else { return Ok(()) };
+        run.is_damaged = true;
+        run.note(error, &mut self.probe.damage)
+    }
+
+    /// Commits the run of `record`, which has its temporary name, in place of the runs it was made from.
+    pub(super) fn replace(&mut self, numbers: &BTreeSet<u64>, record: RunRecord) -> Result<()> {
+        let merged = Run::open(&self.files, &tmp_name(record.number), record, self.ids)?;
+        let (inputs, kept): (Vec<Run>, Vec<Run>) =
+            self.runs.drain(..).partition(|run| numbers.contains(&run.record.number));
+        self.runs = kept;
         let added = self.install(CommitRecord { next_run: self.next_run, ..self.last }, vec![merged], &inputs)?;
         self.runs.extend(added);
         Ok(())

@@ -54,22 +54,14 @@ impl Ledger {
     /// The kept sighting of an identity, the latest in time when there are several; else the first one that is
     /// buffered. An error when damage may hide it.
     pub fn find(&self, identity: u128) -> Result<Option<Seen>> {
-        self.check_usable()?;
-        let (hi, lo) = ((identity >> 64) as u64, identity as u64);
-        let (mut probe, mut scratch, mut hits) = (Probe::default(), Vec::new(), Vec::new());
-        let mut damaged = None;
-        for run in self.all_runs() {
-            match run.prefix(bucket_of(hi), &mut scratch) {
-                Ok(prefix) => run.sightings(&prefix, hi, lo, &mut probe, &mut hits)?,
-                Err(error) => run.note(error, &mut probe.damage)?,
+        let LookUp { kept, buffered, damage } = self.look_up(identity)?;
+        let found = kept.last().or(buffered.first());
+        let damaged = damage.first().and_then(|damage| self.all_runs().find(|run| run.record.number == damage.run));
+        match (found, damaged) {
+            (None, Some(run)) => {
+                Err(LedgerError::damaged(run.path(), "the part that may hold the identity is damaged"))
             }
-            if damaged.is_none() && !probe.damage.is_empty() {
-                damaged = Some(run.path());
-            }
-        }
-        match (hits.into_iter().max_by_key(|seen| seen.second).or_else(|| self.buffer.find(identity)), damaged) {
-            (None, Some(path)) => Err(LedgerError::damaged(path, "the part that may hold the identity is damaged")),
-            (found, _) => Ok(found),
+            (found, _) => Ok(found.copied()),
         }
     }
 

@@ -9,7 +9,6 @@ use super::super::journal;
 use super::super::manifest::{CommitRecord, RunRecord};
 use super::super::merge::{Merge, Merged};
 use super::super::paused::Plan;
-use super::super::run::Run;
 use super::{Ledger, tmp_name};
 
 /// What compacting came to.
@@ -139,22 +138,13 @@ impl Ledger {
             Merged::Written(record) => record,
             Merged::Damaged(damaged, error) => {
                 self.files.discard(&name);
-                for run in self.runs.iter_mut().filter(|run| run.record.number == damaged) {
-                    run.is_damaged = true;
-                }
-                let run = self.runs.iter().find(|run| run.record.number == damaged);
-                return run.map_or(Ok(()), |run| run.note(error, &mut self.probe.damage)).map(|()| 0);
+                return self.mark_damaged(damaged, error).map(|()| 0);
             }
             // Nobody asks it to.
             Merged::Stopped => return Err(LedgerError::Poisoned { path: self.files.dir().to_owned() }),
         };
         self.next_run += 1;
-        let merged = Run::open(&self.files, &name, record, self.ids)?;
-        let (inputs, kept): (Vec<Run>, Vec<Run>) =
-            self.runs.drain(..).partition(|run| numbers.contains(&run.record.number));
-        self.runs = kept;
-        let added = self.install(CommitRecord { next_run: self.next_run, ..self.last }, vec![merged], &inputs)?;
-        self.runs.extend(added);
+        self.replace(numbers, record)?;
         Ok(rows - record.rows)
     }
 

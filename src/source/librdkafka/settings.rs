@@ -46,11 +46,7 @@ pub fn client_config(properties: &Properties, isolation: Isolation) -> Result<Cl
     for (name, value) in properties {
         config.set(name, value);
     }
-    let level = match isolation {
-        Isolation::ReadCommitted => "read_committed",
-        Isolation::ReadUncommitted => "read_uncommitted",
-    };
-    for (name, value, why) in FIXED.into_iter().chain([("isolation.level", level, "--isolation decides")]) {
+    for (name, value, why) in FIXED.into_iter().chain([("isolation.level", isolation.name(), "--isolation decides")]) {
         match properties.get(name) {
             Some(asked) if asked != value => return refuse(name, format!("must be {value}, not {asked}: {why}")),
             _ => config.set(name, value),
