@@ -11,17 +11,23 @@
 //! ledger    the embedded store: sightings, states, positions, findings, one atomic commit
 //! engine    the threads and queues that tie the above together
 //! report    terminal, JSON lines, HTML, JUnit
+//! lag       how far consumer groups are behind, and verdicts about it
+//! alert     incidents, and who is told
+//! serve     metrics, API and page of the running daemon
 //! generate  traffic with known faults, and the score against them
 //! cli       one file per subcommand
 //! ```
 
+pub mod alert;
 pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod generate;
 pub mod identify;
+pub mod lag;
 pub mod ledger;
 pub mod report;
+pub mod serve;
 pub mod source;
 pub mod wire;

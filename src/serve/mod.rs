@@ -1,0 +1,5 @@
+//! What sordini shows while it runs: metrics, an API and a page, all from memory.
+//!
+//! * `board`: what is known now, put there by those who know it
+
+pub mod board;
