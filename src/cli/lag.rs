@@ -12,9 +12,9 @@ use super::Global;
 use super::common::{self, Connection};
 use crate::config::parse_duration;
 use crate::engine::{Clock, Progress};
-use crate::lag::collect::{Collector, Filter};
-use crate::lag::snapshot::Snapshot;
-use crate::lag::tracker::{Settings, State, Tracker};
+use crate::lag::collect::Filter;
+use crate::lag::tracker::{Settings, State};
+use crate::lag::watcher::{Plan, Watcher};
 use crate::report::lag::{Outcome, TableStyle, write_json, write_json_summary, write_table};
 use crate::source::Properties;
 
@@ -68,13 +68,11 @@ pub struct LagArgs {
 }
 
 pub fn run(args: LagArgs, global: &Global) -> anyhow::Result<u8> {
-    let properties = args.connection.resolve(Properties::new())?;
-    let mut collector = Collector::connect(&properties, args.filter()?)?;
+    let interval = args.interval.unwrap_or(DEFAULT_INTERVAL);
     let clock: Clock = Arc::new(common::now_ms);
-    let mut tracker = Tracker::new(args.settings()?, &collector.cluster_id().to_owned(), State::default());
+    let mut watcher = Watcher::connect(&args.plan(interval)?, State::default())?;
     let progress = Arc::new(Progress::default());
     common::stop_on_signal(progress.clone())?;
-    let interval = args.interval.unwrap_or(DEFAULT_INTERVAL);
     // An interval alone goes on until it is stopped.
     let until = match (args.lasting, args.interval) {
         (Some(lasting), _) => Some(Instant::now() + lasting),
@@ -89,7 +87,7 @@ pub fn run(args: LagArgs, global: &Global) -> anyhow::Result<u8> {
     let mut rounds = 0;
     loop {
         let began = Instant::now();
-        let snapshot = look(&mut collector, &mut tracker, &clock)?;
+        let snapshot = watcher.round(&clock)?;
         rounds += 1;
         let next = began + interval;
         let is_last = progress.is_stopped() || until.is_some_and(|until| next > until);
@@ -112,19 +110,6 @@ pub fn run(args: LagArgs, global: &Global) -> anyhow::Result<u8> {
     }
 }
 
-/// One round, from asking to verdicts.
-fn look(collector: &mut Collector, tracker: &mut Tracker, clock: &Clock) -> anyhow::Result<Snapshot> {
-    let began = Instant::now();
-    let facts = collector.collect(clock)?;
-    let before = facts.requests;
-    let places = tracker.take(facts);
-    let (found, requests) = collector.unread(&places);
-    let mut snapshot = tracker.judge(&found);
-    snapshot.round.seconds = began.elapsed().as_secs_f64();
-    snapshot.round.requests = before + requests;
-    Ok(snapshot)
-}
-
 /// `false`: asked to end.
 fn wait(until: Instant, progress: &Progress) -> bool {
     while !progress.is_stopped() {
@@ -138,6 +123,18 @@ fn wait(until: Instant, progress: &Progress) -> bool {
 }
 
 impl LagArgs {
+    fn plan(&self, interval: Duration) -> anyhow::Result<Plan> {
+        Ok(Plan {
+            properties: self.connection.resolve(Properties::new())?,
+            cluster: None,
+            filter: self.filter()?,
+            settings: self.settings()?,
+            interval,
+            // Several looks are needed before commits of the past help.
+            offsets_topic: self.interval.is_some() || self.lasting.is_some(),
+        })
+    }
+
     fn filter(&self) -> anyhow::Result<Filter> {
         Ok(Filter {
             groups: patterns(&self.groups)?,

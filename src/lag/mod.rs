@@ -13,4 +13,5 @@ pub mod figure;
 pub mod snapshot;
 pub mod tracker;
 pub mod verdict;
+pub mod watcher;
 pub mod window;
