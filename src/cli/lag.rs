@@ -154,6 +154,7 @@ impl LagArgs {
             read_committed: (!read_committed.is_empty()).then_some(read_committed),
             beyond_for_ms: 60_000,
             looks: self.looks,
+            past: None,
         })
     }
 

@@ -35,6 +35,25 @@ pub struct Settings {
     pub beyond_for_ms: i64,
     /// Most places per round at which the log itself is looked at.
     pub looks: usize,
+    pub past: Option<Arc<dyn Past>>,
+}
+
+/// What is remembered of records by whoever reads the log anyway.
+pub trait Past: Send + Sync {
+    /// Records in `[from, until)`, where that is known exactly.
+    fn records(&self, spot: &facts::Spot, from: i64, until: i64) -> Option<i64>;
+    /// Between which times the first record at or above the offset was written.
+    fn next_time(&self, spot: &facts::Spot, offset: i64) -> Option<(i64, i64)>;
+}
+
+impl Past for crate::engine::index::Indexes {
+    fn records(&self, spot: &facts::Spot, from: i64, until: i64) -> Option<i64> {
+        Self::records(self, spot, from, until)
+    }
+
+    fn next_time(&self, spot: &facts::Spot, offset: i64) -> Option<(i64, i64)> {
+        Self::next_time(self, spot, offset)
+    }
 }
 
 /// A rule: from a window to a verdict.
@@ -116,7 +135,8 @@ impl Tracker {
                 let Some(marks) = self.partitions.get(at) else { continue };
                 let (Some(committed), Some(mark)) = (spot.committed(), marks.last()) else { continue };
                 let (offset, end) = (committed.max(mark.log_start), end_for(mark, read_committed));
-                if spot.wants_look(offset, end, marks, now_ms) {
+                let is_known = self.settings.past.as_ref().is_some_and(|past| past.records(at, offset, end).is_some());
+                if !is_known && spot.wants_look(offset, end, marks, now_ms) {
                     wanted.push((end - offset, Place { spot: at.clone(), offset, read_committed }));
                 }
             }

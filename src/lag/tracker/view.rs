@@ -7,9 +7,9 @@ use super::Tracker;
 use super::group::Group;
 use super::marks::Marks;
 use super::spot::Spot;
-use crate::lag::facts::{self, GroupFacts, PartitionFacts};
+use crate::lag::facts::{self, Committed, GroupFacts, PartitionFacts};
 use crate::lag::figure::{Figure, Unknown};
-use crate::lag::snapshot::{GroupLag, Happened, PartitionLag, PartitionMarks, Round, Snapshot};
+use crate::lag::snapshot::{GroupLag, Happened, Method, PartitionLag, PartitionMarks, Round, Snapshot, TimeLag};
 use crate::lag::verdict::{Judgement, Verdict};
 use crate::lag::window::{Membership, Window};
 
@@ -279,10 +279,10 @@ struct SpotView<'a> {
 }
 
 impl SpotView<'_> {
-    fn committed(&self) -> Figure {
+    fn committed(&self) -> Figure<Committed> {
         let facts = self.facts.ok_or(Unknown::NotYet)?;
         let offsets = facts.offsets.as_ref().map_err(|why| *why)?;
-        offsets.get(self.at).copied().unwrap_or(Err(Unknown::NeverCommitted)).map(|committed| committed.offset)
+        offsets.get(self.at).copied().unwrap_or(Err(Unknown::NeverCommitted))
     }
 
     /// `None`: the commit is gone and nothing was unread.
@@ -291,7 +291,8 @@ impl SpotView<'_> {
         let now = tracker.facts.ends_at_ms;
         let found =
             tracker.facts.partitions.get(self.at).copied().unwrap_or(PartitionFacts::unknown(Unknown::NoSuchTopic));
-        let committed = self.committed();
+        let (share_lag, committed) =
+            (self.committed().ok().and_then(|c| c.share_lag), self.committed().map(|c| c.offset));
         let is_missing = committed == Err(Unknown::NeverCommitted)
             && spot.missing_since_ms.is_some_and(|since| since < tracker.facts.commits_at_ms);
         // A topic that was deleted takes its commits with it.
@@ -304,7 +305,15 @@ impl SpotView<'_> {
         let offset = committed.and_then(|committed| Ok(committed.max(found.log_start?)));
         let empty = Marks::default();
         let marks = tracker.partitions.get(self.at).unwrap_or(&empty);
-        let time = offset.and_then(|offset| spot.age(offset, end?, marks, now));
+        let past = tracker.settings.past.as_deref();
+        let counted = match (offset, end) {
+            (Ok(offset), Ok(end)) => past.and_then(|past| past.records(self.at, offset, end)),
+            _ => None,
+        };
+        let known = counted
+            .zip(past)
+            .and_then(|(counted, past)| from_past(counted, past.next_time(self.at, offset.ok()?), now));
+        let time = offset.and_then(|offset| known.map_or_else(|| spot.age(offset, end?, marks, now), Ok));
         let lost = committed.and_then(|committed| Ok((found.log_start? - committed).max(0)));
         if let (Ok(committed), Ok(log_start)) = (committed, found.log_start)
             && let Some((from, until)) = spot.count_lost(committed, log_start)
@@ -314,15 +323,22 @@ impl SpotView<'_> {
         if lag.is_ok() {
             spot.last_lag = lag.ok();
         }
+        let records = match lag {
+            Ok(0) => Ok(0),
+            // Kafka's own count of what no member has finished (KIP-1226).
+            _ if share_lag.is_some() => share_lag.ok_or(Unknown::NotYet),
+            _ => match counted {
+                Some(records) => Ok(records),
+                None => offset.and_then(|offset| spot.records_left(offset, end?)),
+            },
+        };
         let judgement = if is_missing {
             let left = spot.last_lag.unwrap_or(0);
             say(Verdict::Gone, format!("its commit vanished with {left} offsets unread"), &[("lag", left)], now)
         } else {
-            self.judge(spot, marks, (committed, end, lag), time.map(|time| now - time.ms), now)
-        };
-        let records = match lag {
-            Ok(0) => Ok(0),
-            _ => offset.and_then(|offset| spot.records_left(offset, end?)),
+            // Nothing but markers may be left.
+            let has_read_all = records == Ok(0);
+            self.judge(spot, marks, (committed, end, lag), has_read_all, time.map(|time| now - time.ms), now)
         };
         Some(PartitionLag {
             topic: self.at.0.clone(),
@@ -361,6 +377,7 @@ impl SpotView<'_> {
         spot: &mut Spot,
         marks: &Marks,
         (committed, end, lag): (Figure, Figure, Figure),
+        has_read_all: bool,
         unread_since_ms: Figure,
         now: i64,
     ) -> Judgement {
@@ -376,7 +393,7 @@ impl SpotView<'_> {
         }
         spot.fill_lags(marks.kept());
         let log_start = marks.last().map_or(0, |mark| mark.log_start);
-        if committed >= log_start && spot.has_read_all(committed, end) {
+        if committed >= log_start && has_read_all && lag != Ok(0) {
             return say(Verdict::Ok, "only markers are left to read".to_owned(), &[], now);
         }
         let owned = self.has_owners.then_some(self.owner.is_some());
@@ -418,6 +435,16 @@ impl SpotView<'_> {
         );
         Some(say(Verdict::Skip, why, &[("committed", committed), ("end", end)], now))
     }
+}
+
+/// The age of the next unread record, from what was read of the log.
+fn from_past(records: i64, times: Option<(i64, i64)>, now: i64) -> Option<TimeLag> {
+    if records == 0 {
+        return Some(TimeLag { ms: 0, at_least_ms: 0, at_most_ms: 0, method: Method::CaughtUp });
+    }
+    let (low, high) = times?;
+    let (at_least_ms, at_most_ms) = ((now - high).max(0), (now - low).max(0));
+    Some(TimeLag { ms: at_most_ms, at_least_ms, at_most_ms, method: Method::Index })
 }
 
 /// Offsets from max(committed, log start) to the end. A commit beyond the end has no lag.
