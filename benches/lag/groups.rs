@@ -95,9 +95,8 @@ impl World {
             let partitions = self.partitions as i32;
             CreatableTopic::default().with_name(name(t)).with_num_partitions(partitions).with_replication_factor(1)
         };
-        let request = CreateTopicsRequest::default()
-            .with_topics((0..self.topics).map(topic).collect())
-            .with_timeout_ms(60_000);
+        let request =
+            CreateTopicsRequest::default().with_topics((0..self.topics).map(topic).collect()).with_timeout_ms(60_000);
         let answer: CreateTopicsResponse = connection.call(ApiKey::CreateTopics, CREATE_TOPICS, &request)?;
         answer.topics.iter().try_for_each(|topic| check("create topics", topic.error_code))?;
         let all = MetadataRequest::default().with_topics(None);
@@ -117,7 +116,8 @@ impl World {
         for t in 0..self.topics {
             let topic = name(t);
             for partition in 0..self.partitions {
-                let record = Record::new(topic.as_str(), partition as i32).value("a record of some length, as they are");
+                let record =
+                    Record::new(topic.as_str(), partition as i32).value("a record of some length, as they are");
                 (0..self.records_per_partition).for_each(|_| producer.send(&record));
             }
         }
