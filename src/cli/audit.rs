@@ -5,21 +5,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::ensure;
 use clap::Args;
 
 use super::Global;
 use super::common::{self, Connection, KeyArgs, Output};
-use crate::audit::coverage::Isolation;
+use crate::audit::finding::Finding;
 use crate::audit::verdict::Report;
-use crate::config::{AuditFile, Client, NumberEncoding, Scope, View, parse_duration, parse_size};
-use crate::engine::{self, Progress, Settings};
-use crate::identify::{Encoding, Rules, Spec};
+use crate::config::{AuditFile, AuditPlan, Client, NumberEncoding, Scope, View, parse_duration, parse_size};
+use crate::engine::{self, Progress};
+use crate::identify::Spec;
 use crate::report::{self, Format};
-use crate::source::kafka::KafkaSource;
-use crate::source::librdkafka::LibrdkafkaSource;
 use crate::source::lines::LinesSource;
-use crate::source::{Properties, Selection, Source, Start};
+use crate::source::{Source, Start};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -129,26 +127,18 @@ pub fn start(text: &str) -> Result<Start, String> {
     }
 }
 
-/// What is to be done, everything resolved.
-struct Plan {
-    settings: Settings,
-    source: Box<dyn Source>,
-    /// What was audited, in words.
-    subject: String,
-    format: Format,
-}
-
 pub fn run(args: AuditArgs, global: &Global) -> anyhow::Result<u8> {
     args.output.check()?;
     let output = args.output.clone();
-    let plan = resolve(args)?;
+    let given = args.output.format;
+    let (plan, source, subject) = resolve(args)?;
     let progress = Arc::new(Progress::default());
     common::stop_on_signal(progress.clone())?;
     let follow = plan.settings.follow;
     let drawn = common::draw(&progress, global, follow);
-    let format = plan.format;
-    let context = |color| context(&plan.subject, color);
-    let report = engine::audit(plan.source, &plan.settings, &progress, &mut |fresh| {
+    let format = given.unwrap_or_else(|| report::format_of(output.output.as_deref()));
+    let context = |color| context(&subject, color);
+    let report = engine::audit(source, &plan.settings, &progress, &mut |fresh: &[Finding]| {
         if follow {
             // A reader that closed the pipe wants no more; the audit itself goes on to its end.
             if print_fresh(format, fresh, &context(false)).is_err() {
@@ -165,11 +155,7 @@ pub fn run(args: AuditArgs, global: &Global) -> anyhow::Result<u8> {
     Ok(report.summary.exit)
 }
 
-fn print_fresh(
-    format: Format,
-    fresh: &[crate::audit::finding::Finding],
-    context: &report::Context,
-) -> anyhow::Result<()> {
+fn print_fresh(format: Format, fresh: &[Finding], context: &report::Context) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     for finding in fresh {
         report::write_finding(format, finding, context, &mut out)?;
@@ -193,96 +179,53 @@ fn say_where(report: &Report, output: &Output) {
 }
 
 /// From what was typed, and what the file says, to what is meant.
-fn resolve(args: AuditArgs) -> anyhow::Result<Plan> {
+fn resolve(args: AuditArgs) -> anyhow::Result<(AuditPlan, Box<dyn Source>, String)> {
     let file = match &args.config {
         Some(path) => AuditFile::read(path)?,
         None => AuditFile::default(),
     };
-    let properties = args.connection.resolve(file.properties.clone())?;
-    let isolation = match args.isolation.or(file.isolation).unwrap_or(View::ReadCommitted) {
-        View::ReadCommitted => Isolation::ReadCommitted,
-        View::ReadUncommitted => Isolation::ReadUncommitted,
-    };
-    let follow = args.follow || file.follow.unwrap_or(false);
-    let topics = if args.topics.is_empty() { file.topics.clone() } else { args.topics.clone() };
-    let selection = Selection {
-        topics,
-        partitions: args.partitions.clone(),
-        start: args.offset.unwrap_or(Start::Beginning),
-        isolation,
-        follow,
-    };
-    let rules = rules(&args, &file)?;
-    let client = args.client.or(file.client).unwrap_or(Client::Raw);
-    let (source, subject) = match &args.lines {
+    let (partitions, lines) = (args.partitions.clone(), args.lines.clone());
+    let (start, key) = (args.offset.unwrap_or(Start::Beginning), args.key.resolve(file.ledger_key.as_deref())?);
+    let plan = args.over(file)?.plan(start, partitions, key, Arc::new(common::now_ms))?;
+    let (source, subject) = match &lines {
         Some(path) => {
-            ensure!(!follow, "--lines ends with its input; for a stream that goes on, pipe it in with --lines -");
+            ensure!(
+                !plan.settings.follow,
+                "--lines ends with its input; for a stream that goes on, pipe it in with --lines -"
+            );
             let subject =
                 if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
             (Box::new(LinesSource::open(path)?) as Box<dyn Source>, subject)
         }
-        None => connect(client, &properties, selection)?,
+        None => plan.connect()?,
     };
-    let settings = Settings {
-        rules,
-        wait: args.wait.or(file.wait).unwrap_or(Duration::from_secs(30)),
-        horizon: args.horizon.or(file.horizon).unwrap_or(Duration::from_secs(7 * 24 * 3600)),
-        sequence_start: args.sequence_start.or(file.sequence_start),
-        timestamp_bound: args.timestamp_bound.or(file.timestamp_bound).unwrap_or(Duration::from_secs(3600)),
-        isolation,
-        ledger: args.ledger.or(file.ledger),
-        key: args.key.resolve(file.ledger_key.as_deref())?,
-        memory_bytes: args.memory.or(file.memory).unwrap_or(96 << 20),
-        commit_every: args.commit_every.or(file.commit_every).unwrap_or(Duration::from_secs(5)),
-        follow,
-        clock: Arc::new(common::now_ms),
-    };
-    let format = args.output.format.unwrap_or_else(|| report::format_of(args.output.output.as_deref()));
-    Ok(Plan { settings, source, subject, format })
+    Ok((plan, source, subject))
 }
 
-fn connect(client: Client, properties: &Properties, selection: Selection) -> anyhow::Result<(Box<dyn Source>, String)> {
-    let Some(brokers) = properties.get("bootstrap.servers").or_else(|| properties.get("metadata.broker.list")) else {
-        bail!("no brokers: give -b HOST:PORT, or --lines FILE for a file");
-    };
-    ensure!(!selection.topics.is_empty(), "no topic: give -t TOPIC, or a regular expression such as -t '^orders-.*'");
-    let subject = format!("{} at {brokers}", selection.topics.join(", "));
-    let source: Box<dyn Source> = match client {
-        Client::Raw => Box::new(KafkaSource::connect(properties, selection)?),
-        Client::Librdkafka => Box::new(LibrdkafkaSource::connect(properties, selection)?),
-    };
-    Ok((source, subject))
-}
-
-fn rules(args: &AuditArgs, file: &AuditFile) -> anyhow::Result<Rules> {
-    let spec = |typed: &Option<Spec>, written: &Option<String>, key: &str| -> anyhow::Result<Option<Spec>> {
-        match (typed, written) {
-            (Some(spec), _) => Ok(Some(spec.clone())),
-            (None, Some(text)) => text.parse().map(Some).with_context(|| format!("{key} in the configuration")),
-            (None, None) => Ok(None),
-        }
-    };
-    let rules = Rules {
-        id: spec(&args.id, &file.id, "id")?,
-        session: spec(&args.session, &file.session, "session")?,
-        sequence: spec(&args.sequence, &file.sequence, "sequence")?,
-        sequence_end: spec(&args.sequence_end, &file.sequence_end, "sequence-end")?,
-        encoding: match args.sequence_encoding.or(file.sequence_encoding) {
-            None | Some(NumberEncoding::Auto) => Encoding::Auto,
-            Some(NumberEncoding::Decimal) => Encoding::Decimal,
-            Some(NumberEncoding::BigEndian) => Encoding::BigEndian,
-        },
-        topic_scope: args.scope.or(file.scope) == Some(Scope::Topic),
-        show_keys: args.show_keys || file.show_keys.unwrap_or(false),
-    };
-    let numbers = [("--sequence", &rules.sequence), ("--sequence-end", &rules.sequence_end)];
-    for (flag, spec) in numbers {
-        let fits = matches!(spec, None | Some(Spec::Key | Spec::Header(_) | Spec::Json(_)));
-        ensure!(fits, "{flag} needs a rule that gives a number: key, header:NAME or json:/pointer");
+impl AuditArgs {
+    /// Flags win over the file.
+    fn over(self, file: AuditFile) -> anyhow::Result<AuditFile> {
+        Ok(AuditFile {
+            properties: self.connection.resolve(file.properties)?,
+            topics: if self.topics.is_empty() { file.topics } else { self.topics },
+            client: self.client.or(file.client),
+            id: self.id.or(file.id),
+            session: self.session.or(file.session),
+            sequence: self.sequence.or(file.sequence),
+            sequence_start: self.sequence_start.or(file.sequence_start),
+            sequence_end: self.sequence_end.or(file.sequence_end),
+            sequence_encoding: self.sequence_encoding.or(file.sequence_encoding),
+            scope: self.scope.or(file.scope),
+            wait: self.wait.or(file.wait),
+            horizon: self.horizon.or(file.horizon),
+            timestamp_bound: self.timestamp_bound.or(file.timestamp_bound),
+            commit_every: self.commit_every.or(file.commit_every),
+            isolation: self.isolation.or(file.isolation),
+            follow: Some(self.follow || file.follow.unwrap_or(false)),
+            ledger: self.ledger.or(file.ledger),
+            memory: self.memory.or(file.memory),
+            show_keys: Some(self.show_keys || file.show_keys.unwrap_or(false)),
+            ..file
+        })
     }
-    ensure!(
-        !matches!(rules.session, Some(Spec::Content | Spec::Producer | Spec::Debezium)),
-        "--session needs a rule that gives a name: key, header:NAME or json:/pointer"
-    );
-    Ok(rules)
 }

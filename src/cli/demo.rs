@@ -12,6 +12,7 @@ use rdkafka::mocking::MockCluster;
 use super::common::{self, Connection};
 use super::{Global, generate, score};
 use crate::audit::coverage::Isolation;
+use crate::audit::finding::Finding;
 use crate::audit::verdict::Report;
 use crate::engine::{self, Progress, Settings};
 use crate::generate::{Fault, Options, Plan, Truth, kafka, score::score as score_of};
@@ -147,5 +148,5 @@ fn audit(args: &DemoArgs, properties: &Properties, global: &Global) -> anyhow::R
     let progress = Arc::new(Progress::default());
     let _drawn = common::draw(&progress, global, false);
     let source = Box::new(KafkaSource::connect(properties, selection)?);
-    Ok(engine::audit(source, &settings, &progress, &mut |_| {})?)
+    Ok(engine::audit(source, &settings, &progress, &mut |_: &[Finding]| {})?)
 }

@@ -5,6 +5,7 @@ mod audit;
 mod common;
 mod demo;
 mod generate;
+mod lag;
 mod ledger;
 mod score;
 mod trace;
@@ -66,6 +67,8 @@ enum When {
 enum Command {
     /// Read topics (or lines) and judge them
     Audit(Box<audit::AuditArgs>),
+    /// Say how far consumer groups are behind, and which are in trouble
+    Lag(Box<lag::LagArgs>),
     /// Say where an identity was seen
     Trace(trace::TraceArgs),
     /// Look after a ledger: its size, its health, what it keeps
@@ -102,6 +105,7 @@ pub fn run() -> ExitCode {
     common::start_log(&cli.global);
     let outcome = match cli.command {
         Command::Audit(args) => audit::run(*args, &cli.global),
+        Command::Lag(args) => lag::run(*args, &cli.global),
         Command::Trace(args) => trace::run(args, &cli.global),
         Command::Ledger(args) => ledger::run(args, &cli.global),
         Command::Generate(args) => generate::run(*args, &cli.global),

@@ -1,79 +1,17 @@
-//! The configuration file: TOML with a version; unknown keys are refused, and an error points at its line and column.
-//! Every key has a flag of the same name, and the flag overrides it.
+//! The configuration files: TOML with a version; unknown keys are refused, and an error points at its line and column.
+//!
+//! * `audit`: `sordini audit -c`, where every key has a flag of the same name; and each `[[audit]]` of the daemon
+//! * `watch`: `sordini watch -c`
+
+pub mod audit;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::ValueEnum;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
-use crate::source::Properties;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Client {
-    Raw,
-    Librdkafka,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scope {
-    Partition,
-    Topic,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum View {
-    ReadCommitted,
-    ReadUncommitted,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NumberEncoding {
-    Auto,
-    Decimal,
-    BigEndian,
-}
-
-/// Settings of `sordini audit`; see `config/audit.toml`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct AuditFile {
-    /// Form of the file; 1.
-    version: u32,
-    #[serde(default)]
-    pub topics: Vec<String>,
-    pub client: Option<Client>,
-    pub id: Option<String>,
-    pub session: Option<String>,
-    pub sequence: Option<String>,
-    pub sequence_start: Option<i64>,
-    pub sequence_end: Option<String>,
-    pub sequence_encoding: Option<NumberEncoding>,
-    pub scope: Option<Scope>,
-    #[serde(default, deserialize_with = "duration")]
-    pub wait: Option<Duration>,
-    #[serde(default, deserialize_with = "duration")]
-    pub horizon: Option<Duration>,
-    #[serde(default, deserialize_with = "duration")]
-    pub timestamp_bound: Option<Duration>,
-    #[serde(default, deserialize_with = "duration")]
-    pub commit_every: Option<Duration>,
-    pub isolation: Option<View>,
-    pub follow: Option<bool>,
-    pub ledger: Option<PathBuf>,
-    pub ledger_key: Option<PathBuf>,
-    #[serde(default, deserialize_with = "size")]
-    pub memory: Option<usize>,
-    pub show_keys: Option<bool>,
-    /// Client settings under librdkafka's names, brokers included.
-    #[serde(default)]
-    pub properties: Properties,
-}
+pub use audit::{AuditFile, AuditPlan, Client, NumberEncoding, Scope, View};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -83,31 +21,37 @@ pub enum ConfigError {
     Parse { path: PathBuf, line: usize, column: usize, what: String },
     #[error("{path}: version {found} is not known to this sordini, which reads version 1")]
     Version { path: PathBuf, found: u32 },
+    #[error("{path}: the file does not say which version its form has; write version = 1 at its top")]
+    NoVersion { path: PathBuf },
 }
 
-impl AuditFile {
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, path)
-    }
+/// Reads a file of settings.
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    parse(&text, path)
+}
 
-    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let file: Self = toml::from_str(text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start.min(text.len()));
-            let before = &text[..at];
-            ConfigError::Parse {
-                path: path.to_owned(),
-                line: before.matches('\n').count() + 1,
-                column: before.len() - before.rfind('\n').map_or(0, |newline| newline + 1) + 1,
-                what: error.message().to_owned(),
-            }
-        })?;
-        match file.version {
-            1 => Ok(file),
-            found => Err(ConfigError::Version { path: path.to_owned(), found }),
-        }
+fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let (line, column) = position(text, at);
+        ConfigError::Parse { path: path.to_owned(), line, column, what: error.message().to_owned() }
+    })
+}
+
+fn check_version(version: Option<u32>, path: &Path) -> Result<(), ConfigError> {
+    match version {
+        Some(1) => Ok(()),
+        Some(found) => Err(ConfigError::Version { path: path.to_owned(), found }),
+        None => Err(ConfigError::NoVersion { path: path.to_owned() }),
     }
+}
+
+/// Line and column of a byte, both from 1.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..at];
+    let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1) + 1;
+    (before.matches('\n').count() + 1, column)
 }
 
 /// A duration as people write it: 500ms, 30s, 5m, 7d.
@@ -132,12 +76,13 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
     Ok((number * unit).max(0.0) as usize)
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+/// For `#[serde(deserialize_with)]`.
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
-fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+pub(crate) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_size(&text).map(Some).map_err(serde::de::Error::custom)
 }
@@ -147,7 +92,10 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<AuditFile, String> {
-        AuditFile::parse(text, Path::new("a.toml")).map_err(|error| error.to_string())
+        let path = Path::new("a.toml");
+        let file: AuditFile = super::parse(text, path).map_err(|error| error.to_string())?;
+        check_version(file.version, path).map_err(|error| error.to_string())?;
+        Ok(file)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The one place where observations of all partitions meet: sessions, identities, the ledger and its commits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use super::partitions::{Partitions, States};
 use super::state::{self, Entry, State};
 use super::trace::Ask;
-use super::{Chunk, EngineError, Message, Progress, Settings};
+use super::{Chunk, EngineError, Message, Observer, Progress, Settings};
 use crate::audit::duplicates::Duplicates;
 use crate::audit::finding::{Finding, Grade, Kind, Rung};
 use crate::audit::sessions::{Lane, SessionRules};
@@ -48,7 +48,12 @@ pub struct Auditor<'a> {
     pub(super) unreadable_count: u64,
     damage_said: BTreeSet<Damage>,
     dirty: bool,
+    /// The journal's findings by id, once somebody asked for them while the audit runs.
+    pub(super) known: Option<BTreeMap<String, Finding>>,
 }
+
+/// A part that was asked for and cannot be read at all: topic, partition, what to do.
+pub type Refused = (String, Option<i32>, String);
 
 struct Topic {
     number: u32,
@@ -95,6 +100,7 @@ impl<'a> Auditor<'a> {
             unreadable_count: 0,
             damage_said: BTreeSet::new(),
             dirty: false,
+            known: None,
         };
         auditor.adopt_partitions();
         Ok(auditor)
@@ -125,9 +131,11 @@ impl<'a> Auditor<'a> {
         queue: &Receiver<Message>,
         asks: &Receiver<Ask>,
         progress: &Progress,
-        committed: &mut dyn FnMut(&[Finding]),
+        refused: &[Refused],
+        observer: &mut dyn Observer,
     ) -> Result<(), EngineError> {
-        let mut last_commit = Instant::now();
+        let began = Instant::now();
+        let mut last_commit = began;
         loop {
             match queue.recv_timeout(TICK) {
                 Ok(Message::Chunk(chunk)) => self.take(*chunk, progress)?,
@@ -145,14 +153,24 @@ impl<'a> Auditor<'a> {
                 let _ = ask.reply.send(self.answer(&ask.question));
             }
             if self.ledger.is_full() || (self.dirty && last_commit.elapsed() >= self.settings.commit_every) {
-                self.commit(committed)?;
+                self.commit(observer)?;
                 last_commit = Instant::now();
+            }
+            if observer.wants_report() {
+                let report = self.report(refused, began.elapsed(), false)?;
+                observer.report(report, self.behind());
             }
         }
         self.adopt_partitions();
         self.known_beforehand = true;
         self.judge();
-        self.commit(committed)
+        self.commit(observer)
+    }
+
+    /// Offsets between what was read and what can be read, over the partitions of this run.
+    fn behind(&self) -> i64 {
+        let read = self.state.partitions.iter().enumerate().filter(|(index, _)| self.partitions.is_of_this_run(*index));
+        read.map(|(_, p)| (p.offsets.high_watermark - p.offsets.position).max(0)).sum()
     }
 
     fn take(&mut self, chunk: Chunk, progress: &Progress) -> Result<(), EngineError> {
@@ -253,7 +271,7 @@ impl<'a> Auditor<'a> {
     }
 
     /// Settles the buffer and writes everything in one step. Only then are findings shown.
-    fn commit(&mut self, committed: &mut dyn FnMut(&[Finding])) -> Result<(), EngineError> {
+    fn commit(&mut self, observer: &mut dyn Observer) -> Result<(), EngineError> {
         let newest = self.newest_second();
         let (duplicates, values) = (&mut self.duplicates, &self.values);
         self.ledger.settle(newest, &mut |repeat| duplicates.add(&repeat, values.get(&repeat.identity).cloned()))?;
@@ -274,12 +292,16 @@ impl<'a> Auditor<'a> {
         self.ledger.commit(&state::encode(&self.state)?, &entries, self.slowest_second())?;
         self.dirty = false;
 
+        if let Some(known) = &mut self.known {
+            // What the cases say is asked of them anew each time.
+            known.extend(fresh.iter().map(|finding| (finding.id.clone(), finding.clone())));
+        }
         let names = States(&self.state.partitions);
         for identity in changed {
             self.duplicates.findings_of(identity, rung, &names, &mut fresh);
         }
         if !fresh.is_empty() {
-            committed(&fresh);
+            observer.committed(&fresh);
         }
         Ok(())
     }

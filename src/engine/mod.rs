@@ -41,6 +41,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Milliseconds since 1970; replaced in tests.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
+#[derive(Clone)]
 pub struct Settings {
     pub rules: Rules,
     pub wait: Duration,
@@ -81,6 +82,26 @@ impl Progress {
     }
 }
 
+/// Who wants to know what a running audit finds. Called on the auditor's thread, which waits meanwhile.
+pub trait Observer {
+    /// These are durable now.
+    fn committed(&mut self, findings: &[Finding]);
+
+    /// Whether a report of all that is known so far is wanted; asked after each commit, and when nothing happens.
+    fn wants_report(&mut self) -> bool {
+        false
+    }
+
+    /// `behind`: offsets between what was read and the ends of the logs.
+    fn report(&mut self, _report: Report, _behind: i64) {}
+}
+
+impl<F: FnMut(&[Finding])> Observer for F {
+    fn committed(&mut self, findings: &[Finding]) {
+        self(findings);
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     #[error(transparent)]
@@ -118,12 +139,12 @@ enum Message {
     },
 }
 
-/// Runs an audit to its end, or until it is stopped. `committed` sees findings once they are durable.
+/// Runs an audit to its end, or until it is stopped. The observer sees findings once they are durable.
 pub fn audit(
     mut source: Box<dyn Source>,
     settings: &Settings,
     progress: &Arc<Progress>,
-    committed: &mut dyn FnMut(&[Finding]),
+    observer: &mut dyn Observer,
 ) -> Result<Report, EngineError> {
     let began = Instant::now();
     let found = source.partitions()?;
@@ -159,7 +180,7 @@ pub fn audit(
             })
             .collect();
         drop(sender);
-        let audited = auditor.run(&receiver, &asks, progress, committed);
+        let audited = auditor.run(&receiver, &asks, progress, &refused, observer);
         // Who asks now is told that nobody will answer.
         drop(asks);
         if audited.is_err() {
@@ -185,7 +206,7 @@ pub fn audit(
         }
     }
     drop(listener);
-    auditor.report(refused, began.elapsed(), progress.is_stopped())
+    auditor.report(&refused, began.elapsed(), progress.is_stopped())
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -1,9 +1,10 @@
 //! From the auditor's last state to the report.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::EngineError;
-use super::auditor::{Auditor, decode};
+use super::auditor::{Auditor, Refused, decode};
 use super::checked::{Asked, not_checked};
 use super::partitions::States;
 use super::state::Entry;
@@ -16,16 +17,12 @@ use crate::audit::verdict::{Figures, NotChecked, Picture, Report, Summary, Unrea
 const SAMPLES_LISTED: usize = 10;
 
 impl Auditor<'_> {
-    pub fn report(
-        mut self,
-        refused: Vec<(String, Option<i32>, String)>,
-        took: Duration,
-        stopped: bool,
-    ) -> Result<Report, EngineError> {
+    /// What is known now: at the end of a run, or while it goes on.
+    pub fn report(&mut self, refused: &[Refused], took: Duration, stopped: bool) -> Result<Report, EngineError> {
         let findings = self.findings()?;
         let current: Vec<(u32, PartitionState)> = self.current_partitions();
         let coverage: Vec<Coverage> = current.iter().map(|(index, state)| self.coverage(*index, state)).collect();
-        let not_checked = self.not_checked(&current, &refused);
+        let not_checked = self.not_checked(&current, refused);
         let unread = self.unread(&current, &coverage, refused, stopped);
         let verdict = judge(&findings, &coverage, &unread);
         let figures = self.figures(&coverage);
@@ -50,12 +47,16 @@ impl Auditor<'_> {
 
     /// Everything the journal holds, what the cases say, and what is still waiting.
     fn findings(&mut self) -> Result<Vec<Finding>, EngineError> {
-        let mut findings = Vec::new();
-        for entry in self.ledger.entries()? {
-            if let Entry::Finding(finding) = decode(self.settings, &entry?.1)? {
-                findings.push(*finding);
+        if self.known.is_none() {
+            let mut known = BTreeMap::new();
+            for entry in self.ledger.entries()? {
+                if let Entry::Finding(finding) = decode(self.settings, &entry?.1)? {
+                    known.insert(finding.id.clone(), *finding);
+                }
             }
+            self.known = Some(known);
         }
+        let mut findings: Vec<Finding> = self.known.iter().flat_map(BTreeMap::values).cloned().collect();
         self.state.sessions.pending(&self.session_rules, &mut findings);
         self.duplicates.findings(self.rung(), &States(&self.state.partitions), &mut findings);
         let place = |f: &Finding| {
@@ -98,7 +99,7 @@ impl Auditor<'_> {
         &self,
         current: &[(u32, PartitionState)],
         coverage: &[Coverage],
-        refused: Vec<(String, Option<i32>, String)>,
+        refused: &[Refused],
         stopped: bool,
     ) -> Vec<Unread> {
         let part = |topic: &str, partition, span: Option<(i64, i64)>, why: String| Unread {
@@ -109,7 +110,7 @@ impl Auditor<'_> {
             why,
         };
         let mut unread: Vec<Unread> =
-            refused.into_iter().map(|(topic, partition, why)| part(&topic, partition, None, why)).collect();
+            refused.iter().map(|(topic, partition, why)| part(topic, *partition, None, why.clone())).collect();
         for ((index, state), coverage) in current.iter().zip(coverage) {
             let (topic, partition) = (&*state.topic, Some(state.partition));
             for (span, why) in &state.offsets.damaged {
@@ -151,11 +152,7 @@ impl Auditor<'_> {
         unread
     }
 
-    fn not_checked(
-        &self,
-        current: &[(u32, PartitionState)],
-        refused: &[(String, Option<i32>, String)],
-    ) -> Vec<NotChecked> {
+    fn not_checked(&self, current: &[(u32, PartitionState)], refused: &[Refused]) -> Vec<NotChecked> {
         let partitions = current.iter().map(|(index, state)| (state, self.partitions.info(*index)));
         let asked =
             Asked { rules: &self.settings.rules, sequence_start: self.settings.sequence_start, is_text: self.is_text };

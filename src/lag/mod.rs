@@ -7,8 +7,11 @@
 //!
 //! Nothing here does I/O or reads a clock, except what asks the cluster (`collect`).
 
+pub mod collect;
 pub mod facts;
 pub mod figure;
 pub mod snapshot;
+pub mod tracker;
 pub mod verdict;
+pub mod watcher;
 pub mod window;

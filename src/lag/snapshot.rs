@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{GroupKind, GroupState};
-use super::figure::Figure;
+use super::figure::{Figure, Unknown};
 use super::verdict::{Judgement, Verdict};
 use super::window::Mark;
 
@@ -98,6 +98,8 @@ pub struct GroupLag {
     pub kind: GroupKind,
     pub state: Figure<GroupState>,
     pub members: Figure<usize>,
+    /// Whether its commits could be read.
+    pub offsets: Figure<()>,
     /// The worst partition's, or what is true of the group as a whole.
     pub judgement: Judgement,
     /// Sums and maxima over the partitions that are known; unknown when none is.
@@ -118,6 +120,17 @@ pub struct GroupLag {
     pub forecasts: Vec<Forecast>,
 }
 
+impl GroupLag {
+    /// Something that has to do with asking, not with the group, kept figures away.
+    pub fn could_not_be_asked(&self) -> bool {
+        let is_trouble = |why: Unknown| {
+            matches!(why, Unknown::Denied | Unknown::Unreachable | Unknown::NoLeader | Unknown::Broker(_))
+        };
+        let of = |p: &PartitionLag| p.lag.err().is_some_and(is_trouble) || p.committed.err().is_some_and(is_trouble);
+        self.offsets.err().is_some_and(is_trouble) || self.partitions.iter().any(of)
+    }
+}
+
 /// A partition, whoever reads it.
 #[derive(Clone, Debug)]
 pub struct PartitionMarks {
@@ -132,6 +145,20 @@ pub struct PartitionMarks {
     pub marks: Vec<Mark>,
 }
 
+/// Something that happened once, and that no later round can take back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Happened {
+    pub at_ms: i64,
+    pub verdict: Verdict,
+    pub group: Arc<str>,
+    pub topic: Arc<str>,
+    pub partition: i32,
+    /// Offsets it is about, half-open.
+    pub from: i64,
+    pub until: i64,
+    pub why: String,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// End of the round, milliseconds since 1970; 0 before the first one.
@@ -141,6 +168,8 @@ pub struct Snapshot {
     pub groups: Vec<GroupLag>,
     /// By topic and partition.
     pub partitions: Vec<PartitionMarks>,
+    /// What this round found to have happened.
+    pub happened: Vec<Happened>,
     pub troubles: Vec<String>,
     pub round: Round,
 }

@@ -8,6 +8,7 @@ mod group;
 mod html;
 mod json;
 mod junit;
+pub mod lag;
 mod text;
 mod topics;
 mod words;

@@ -12,8 +12,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Global;
 use super::common::{self, KeyArgs, exit};
-use super::trace::{Form, find};
-use crate::engine::trace::{AtRest, Found, Sought};
+use super::trace::Form;
+use crate::engine::trace::{AtRest, Found, Sought, find};
 use crate::ledger::{Fault, Key, Ledger, verify};
 use crate::report::{bytes, plural, thousands};
 

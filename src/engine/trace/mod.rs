@@ -4,6 +4,7 @@
 //! `sought` turns what the user knows (an id, a session and number, a hash) into identities; `socket` carries
 //! questions to a live process.
 
+mod look_up;
 mod socket;
 mod sought;
 
@@ -20,6 +21,7 @@ use super::state::{self, Entry, State};
 use crate::audit::duplicates::{Case, Names};
 use crate::ledger::{Damage, Key, Ledger, LedgerError, Seen};
 
+pub use look_up::{find, look_up};
 pub use socket::Live;
 pub(super) use socket::{Ask, Listener};
 pub use sought::{Candidate, Sought, candidates};

@@ -10,12 +10,12 @@
 //!
 //! Plain threads and blocking sockets: a reader waits for nothing but its broker.
 
-mod aborted;
+pub(crate) mod aborted;
 mod cluster;
 mod config;
 mod connection;
 mod errors;
-mod fetch;
+pub(crate) mod fetch;
 mod lane;
 mod reader;
 mod sasl;
@@ -33,9 +33,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use regex::Regex;
 
+// What lag asks a cluster goes over the same connections.
+pub(crate) use config::Config;
+pub(crate) use connection::{Connection, Request};
+pub(crate) use errors::KafkaError as ErrorCode;
+
 use super::{Assignment, Cleanup, PartitionInfo, Properties, Reader, Selection, Source, SourceError, Start};
 use cluster::{Cluster, Marks, Spot, TopicMetadata};
-use config::Config;
 use errors::KafkaError;
 use lane::{Lane, Manner};
 use reader::{FetchReader, SharedCluster};

@@ -1,0 +1,175 @@
+//! From rounds to verdicts: keeps what each group and partition did lately, and says what it means. A round goes in as
+//! [`Facts`], a [`Snapshot`] comes out; no I/O, no clock. What is kept can be written down and read back, so that a
+//! restart forgets no window.
+
+mod group;
+mod marks;
+mod spot;
+mod view;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use super::collect::{Found, Place};
+use super::facts::{self, Facts, GroupFacts, PartitionFacts};
+use super::snapshot::Snapshot;
+use super::verdict::Judgement;
+use super::window::{Mark, Window};
+use group::Group;
+use marks::Marks;
+
+/// How groups are judged.
+#[derive(Clone)]
+pub struct Settings {
+    pub judge: Judge,
+    /// Commits kept per group and partition.
+    pub intervals: usize,
+    /// Groups that must exist.
+    pub required: Vec<String>,
+    /// Groups that read committed records only; `None`: not configured, so it is a guess that none does.
+    pub read_committed: Option<Vec<Regex>>,
+    /// How long a commit may lie beyond the end of the log: the end also falls for a moment in a clean election.
+    pub beyond_for_ms: i64,
+    /// Most places per round at which the log itself is looked at.
+    pub looks: usize,
+}
+
+/// A rule: from a window to a verdict.
+pub type Judge = Arc<dyn Fn(&Window<'_>) -> Judgement + Send + Sync>;
+
+/// Everything that outlives a round.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct State {
+    round: i64,
+    groups: BTreeMap<Arc<str>, Group>,
+    partitions: Vec<(facts::Spot, Marks)>,
+}
+
+pub struct Tracker {
+    settings: Settings,
+    cluster: String,
+    round: i64,
+    groups: BTreeMap<Arc<str>, Group>,
+    partitions: HashMap<facts::Spot, Marks>,
+    facts: Facts,
+}
+
+impl Tracker {
+    pub fn new(settings: Settings, cluster: &str, state: State) -> Self {
+        let State { round, groups, partitions } = state;
+        let partitions = partitions.into_iter().collect();
+        Self { settings, cluster: cluster.to_owned(), round, groups, partitions, facts: Facts::default() }
+    }
+
+    /// What is to be kept over a restart.
+    pub fn state(&self) -> State {
+        let partitions = self.partitions.iter().map(|(spot, marks)| (spot.clone(), marks.clone())).collect();
+        State { round: self.round, groups: self.groups.clone(), partitions }
+    }
+
+    pub fn reads_committed(&self, group: &str) -> bool {
+        self.settings.read_committed.as_ref().is_some_and(|groups| groups.iter().any(|p| p.is_match(group)))
+    }
+
+    /// Takes in a round, and says where the log should be looked at before it is judged.
+    pub fn take(&mut self, facts: Facts) -> Vec<Place> {
+        self.round += 1;
+        for (spot, found) in &facts.partitions {
+            self.take_marks(spot, found, facts.ends_at_ms);
+        }
+        self.partitions.retain(|spot, _| facts.partitions.contains_key(spot));
+        for (name, found) in &facts.groups {
+            let group = self.groups.entry(name.clone()).or_insert_with(|| Group::new(found.kind, facts.commits_at_ms));
+            group.met(found, facts.commits_at_ms);
+            take_commits(group, found, &facts, self.round, self.settings.intervals);
+        }
+        for (_, group) in self.groups.iter_mut().filter(|(name, _)| !facts.groups.contains_key(*name)) {
+            if facts.unlisted_brokers == 0 {
+                group.missing_since_ms.get_or_insert(facts.commits_at_ms);
+            }
+        }
+        self.facts = facts;
+        self.wanted()
+    }
+
+    fn take_marks(&mut self, spot: &facts::Spot, found: &PartitionFacts, at_ms: i64) {
+        let marks = self.partitions.entry(spot.clone()).or_default();
+        if marks.of_topic(found.topic_id, at_ms) {
+            let groups = self.groups.values_mut();
+            groups.filter_map(|group| group.spots.get_mut(spot)).for_each(|spot| spot.forget_log());
+        }
+        if let (Ok(log_start), Ok(end)) = (found.log_start, found.end) {
+            marks.push(Mark { at_ms, log_start, stable_end: found.stable_end.ok(), end });
+        }
+    }
+
+    /// Places worth a look, furthest behind first.
+    fn wanted(&self) -> Vec<Place> {
+        let now_ms = self.facts.ends_at_ms;
+        let mut wanted: Vec<(i64, Place)> = Vec::new();
+        for (name, group) in &self.groups {
+            let read_committed = self.reads_committed(name);
+            for (at, spot) in &group.spots {
+                let Some(marks) = self.partitions.get(at) else { continue };
+                let (Some(committed), Some(mark)) = (spot.committed(), marks.last()) else { continue };
+                let (offset, end) = (committed.max(mark.log_start), end_for(mark, read_committed));
+                if spot.wants_look(offset, end, marks, now_ms) {
+                    wanted.push((end - offset, Place { spot: at.clone(), offset, read_committed }));
+                }
+            }
+        }
+        wanted.sort_unstable_by_key(|(lag, _)| std::cmp::Reverse(*lag));
+        let mut places: Vec<Place> = wanted.into_iter().map(|(_, place)| place).collect();
+        let mut seen = std::collections::HashSet::new();
+        places.retain(|place| seen.insert(place.clone()));
+        places.truncate(self.settings.looks);
+        places
+    }
+
+    /// Judges the round with what the looks found.
+    pub fn judge(&mut self, looked: &Found) -> Snapshot {
+        self.keep_looks(looked);
+        view::snapshot(self)
+    }
+
+    fn keep_looks(&mut self, looked: &Found) {
+        let names: Vec<Arc<str>> = self.groups.keys().cloned().collect();
+        for name in names {
+            let read_committed = self.reads_committed(&name);
+            let Some(group) = self.groups.get_mut(&name) else { continue };
+            for (at, spot) in &mut group.spots {
+                let Some(mark) = self.partitions.get(at).and_then(Marks::last) else { continue };
+                let Some(committed) = spot.committed() else { continue };
+                let place = Place { spot: at.clone(), offset: committed.max(mark.log_start), read_committed };
+                if let Some(Ok(next)) = looked.get(&place) {
+                    spot.looked(place.offset, end_for(mark, read_committed), *next);
+                }
+            }
+        }
+    }
+}
+
+/// Where the group's reading ends.
+fn end_for(mark: &Mark, read_committed: bool) -> i64 {
+    if read_committed { mark.stable_end.unwrap_or(mark.end) } else { mark.end }
+}
+
+/// Polled commits. A commit that is no longer there is missing, not gone: see the verdict.
+fn take_commits(group: &mut Group, found: &GroupFacts, facts: &Facts, round: i64, most: usize) {
+    let Ok(offsets) = &found.offsets else { return };
+    for (at, committed) in offsets {
+        if let Ok(committed) = committed {
+            let end = facts.partitions.get(at).and_then(|marks| marks.end.ok());
+            let spot = group.spots.entry(at.clone()).or_default();
+            spot.polled(committed.offset, round, facts.commits_at_ms, end, most);
+        }
+    }
+    for (at, spot) in &mut group.spots {
+        if !matches!(offsets.get(at), Some(Ok(_))) {
+            spot.missing_since_ms.get_or_insert(facts.commits_at_ms);
+        }
+    }
+}
