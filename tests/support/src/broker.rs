@@ -11,7 +11,7 @@ use std::{fs, process};
 
 use crate::certs::Certificates;
 use crate::client::Client;
-use crate::process::{Process, keeps_directories};
+use crate::process::{Directory, Process};
 use crate::{java, wait_for};
 
 /// Name and password of the user every SASL mechanism knows.
@@ -41,11 +41,20 @@ pub struct Options {
     /// Further broker properties; they win over the laboratory's.
     pub properties: Vec<(String, String)>,
     pub heap_mb: u32,
+    /// Further arguments of the virtual machine; they win over the laboratory's, which make it start quickly.
+    pub java: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { secure: false, client_auth: ClientAuth::None, authorizer: false, properties: Vec::new(), heap_mb: 512 }
+        Self {
+            secure: false,
+            client_auth: ClientAuth::None,
+            authorizer: false,
+            properties: Vec::new(),
+            heap_mb: 512,
+            java: Vec::new(),
+        }
     }
 }
 
@@ -94,6 +103,26 @@ impl Kafka {
         self.node.process().log()
     }
 
+    /// The broker falls silent, its connections stay open.
+    pub fn pause(&self) {
+        self.node.process().pause();
+    }
+
+    pub fn resume(&self) {
+        self.node.process().resume();
+    }
+
+    /// Ends the broker as a crash would.
+    pub fn kill(&mut self) {
+        self.node.kill();
+    }
+
+    /// Starts a killed broker again, on the same ports, and waits until it serves.
+    pub fn restart(&mut self) {
+        self.node.launch();
+        self.node.wait_until_ready();
+    }
+
     pub fn log_directory(&self, topic: &str, partition: i32) -> PathBuf {
         self.node.log_directory(topic, partition)
     }
@@ -133,19 +162,36 @@ impl Kafka {
 
     /// Grants `user` operations (`Read`, `Describe` …) on a topic.
     pub fn grant(&self, user: &str, operations: &[&str], topic: &str) {
+        self.rule("--allow-principal", user, operations, &["--topic", topic]);
+    }
+
+    /// The same on a group, `*` for all of them. OffsetFetch wants `Describe`.
+    pub fn grant_group(&self, user: &str, operations: &[&str], group: &str) {
+        self.rule("--allow-principal", user, operations, &["--group", group]);
+    }
+
+    /// Wins over what was granted: with `Describe`, a group's OffsetFetch is refused.
+    pub fn deny_group(&self, user: &str, operations: &[&str], group: &str) {
+        self.rule("--deny-principal", user, operations, &["--group", group]);
+    }
+
+    /// Grants `user` operations on the cluster itself: `Describe` to list all groups.
+    pub fn grant_cluster(&self, user: &str, operations: &[&str]) {
+        self.rule("--allow-principal", user, operations, &["--cluster"]);
+    }
+
+    fn rule(&self, effect: &str, user: &str, operations: &[&str], resource: &[&str]) {
         let (bootstrap, principal) = (self.bootstrap(), format!("User:{user}"));
-        let mut args = vec!["--bootstrap-server", &bootstrap, "--add", "--allow-principal", &principal];
+        let mut args = vec!["--bootstrap-server", &bootstrap, "--add", effect, &principal];
         operations.iter().for_each(|operation| args.extend(["--operation", operation]));
-        args.extend(["--topic", topic]);
+        args.extend(resource);
         java::run("org.apache.kafka.tools.AclCommand", &args);
     }
 
     /// Writes a client properties file for Kafka's tools; its path.
     pub fn client_properties(&self, name: &str, properties: &[(&str, &str)]) -> PathBuf {
-        let path = self.node.directory.join(format!("{name}.properties"));
         let text: String = properties.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-        fs::write(&path, text).expect("the broker's directory is writable");
-        path
+        self.node.directory.write(&format!("{name}.properties"), &text)
     }
 }
 
@@ -191,18 +237,14 @@ pub(crate) struct Node {
     ip: Ipv4Addr,
     options: Options,
     ports: Vec<(Listener, u16)>,
-    directory: PathBuf,
     certificates: Option<Certificates>,
     process: Option<Process>,
+    directory: Directory,
 }
 
 impl Node {
     pub fn new(id: u32, ip: Ipv4Addr, options: Options) -> Self {
-        let directory =
-            tempfile::Builder::new().prefix("sordini-lab-").tempdir().expect("a temporary directory").keep();
-        if keeps_directories() {
-            eprintln!("broker {id} in {}", directory.display());
-        }
+        let directory = Directory::new(&format!("broker {id}"));
         let mut listeners = vec![Listener::Plaintext, Listener::Controller];
         if options.secure {
             listeners.extend([Listener::Ssl, Listener::SaslSsl, Listener::SaslPlaintext]);
@@ -234,7 +276,7 @@ impl Node {
     }
 
     pub fn format(&self, voters: &[String]) {
-        fs::write(self.properties_file(), self.properties(voters)).expect("the broker's directory is writable");
+        self.directory.write("server.properties", &self.properties(voters));
         let mut args = vec!["format", "-t", "sordini-lab-cluster-id", "-c"];
         let file = self.properties_file();
         args.push(&file);
@@ -253,8 +295,9 @@ impl Node {
     pub fn launch(&mut self) {
         let heap = format!("-Xmx{}m", self.options.heap_mb);
         let (class_path, file, logging) = (java::class_path(), self.properties_file(), java::logging());
-        let command = ["java", &heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", &logging, "-cp", &class_path];
-        let command: Vec<_> = command.into_iter().chain(["kafka.Kafka", &file]).map(str::to_owned).collect();
+        let own = self.options.java.iter().map(String::as_str);
+        let command = ["java", &heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", &logging].into_iter().chain(own);
+        let command: Vec<_> = command.chain(["-cp", &class_path, "kafka.Kafka", &file]).map(str::to_owned).collect();
         self.process = Some(Process::start(&command, &self.directory));
     }
 
@@ -296,15 +339,6 @@ impl Node {
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.process = None;
-        if !keeps_directories() {
-            drop(fs::remove_dir_all(&self.directory));
-        }
-    }
-}
-
 fn secure(set: &mut dyn FnMut(&str, &str), certificates: &Certificates, client_auth: ClientAuth) {
     let path = |path: &Path| path.display().to_string();
     let plain = "org.apache.kafka.common.security.plain.PlainLoginModule required";
@@ -338,7 +372,7 @@ fn secure(set: &mut dyn FnMut(&str, &str), certificates: &Certificates, client_a
 }
 
 /// A port below the range that outgoing connections take theirs from, so that none can get in between.
-fn free_port(ip: Ipv4Addr) -> u16 {
+pub(crate) fn free_port(ip: Ipv4Addr) -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..20_000 {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::{java, wait_for};
 
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 /// Of one question that is asked again: librdkafka may have put it to a broker that is down.
 const ATTEMPT: Duration = Duration::from_secs(2);
 
@@ -40,6 +40,10 @@ pub struct Client {
 impl Client {
     pub fn new(bootstrap: String) -> Self {
         Self { bootstrap }
+    }
+
+    pub(crate) fn bootstrap(&self) -> &str {
+        &self.bootstrap
     }
 
     pub fn config(&self) -> ClientConfig {
@@ -97,7 +101,8 @@ impl Client {
 
     /// Log start offset and high watermark.
     pub fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
-        self.reader(&[]).fetch_watermarks(topic, partition, LIMIT).expect("the broker knows its watermarks")
+        let reader = self.reader(&[("isolation.level", "read_uncommitted")]);
+        reader.fetch_watermarks(topic, partition, LIMIT).expect("the broker knows its watermarks")
     }
 
     /// Everything that a consumer of committed records gets from the partition's start to its end.
@@ -144,11 +149,11 @@ impl Client {
         java::run("org.apache.kafka.tools.ProducerPerformance", &args)
     }
 
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
+    pub(crate) fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.config().create().expect("the admin client's settings are valid")
     }
 
-    fn reader(&self, settings: &[(&str, &str)]) -> BaseConsumer {
+    pub(crate) fn reader(&self, settings: &[(&str, &str)]) -> BaseConsumer {
         let mut config = self.config();
         config.set("group.id", "sordini-lab").set("enable.auto.commit", "false");
         config.extend(settings.iter().map(|(key, value)| (String::from(*key), String::from(*value))));
@@ -156,11 +161,11 @@ impl Client {
     }
 }
 
-fn admin_options() -> AdminOptions {
+pub(crate) fn admin_options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(LIMIT)).request_timeout(Some(LIMIT))
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made").block_on(future)
 }
 

@@ -1,17 +1,12 @@
 //! Kafka's own tools (`org.apache.kafka.tools.*`), run from the installed jars.
 
 use std::process::Command;
-use std::sync::Once;
 
-use crate::root;
+use crate::{install, root};
 
 /// Where the jars are; installs them first when they are missing.
 pub fn class_path() -> String {
-    static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| {
-        let done = Command::new(root().join("scripts/servers")).status().expect("scripts/servers must start");
-        assert!(done.success(), "scripts/servers could not install the servers that the tests need");
-    });
+    install();
     root().join(".servers/kafka/lib/*").display().to_string()
 }
 

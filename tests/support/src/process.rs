@@ -1,8 +1,10 @@
 //! A child process that cannot outlive the test: a shell between us and it reads from a pipe. A line means: kill the
-//! child. The end of the pipe, which the kernel sees to however we die, means: kill it and remove its directory.
+//! child. The end of the pipe, which the kernel sees to however we die, means: kill it and remove its directory. The child
+//! leads a session of its own, so that what it started goes with it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write as _};
+use std::ops::Deref;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -11,19 +13,57 @@ use std::{env, fs};
 
 use crate::wait_for;
 
-/// Whether the user wants to look at what brokers left.
-pub fn keeps_directories() -> bool {
+/// Whether the user wants to look at what servers left.
+fn keeps_directories() -> bool {
     env::var_os("SORDINI_LAB_KEEP").is_some()
+}
+
+/// A server's own directory, gone on drop. Where it stands beside a [`Process`], the process is declared first, so that
+/// it has ended by then.
+#[derive(Debug)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new(whose: &str) -> Self {
+        let made = tempfile::Builder::new().prefix("sordini-lab-").tempdir().expect("a temporary directory").keep();
+        if keeps_directories() {
+            eprintln!("{whose} in {}", made.display());
+        }
+        Self(made)
+    }
+
+    /// Writes a file into it; its path.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).expect("the server's directory is writable");
+        path
+    }
+}
+
+impl Deref for Directory {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if !keeps_directories() {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
 }
 
 const WATCHDOG: &str = r#"
 remove=$1; shift
-"$@" </dev/null >&2 &
+setsid "$@" </dev/null >&2 &
 pid=$!
 echo "$pid"
 exec >/dev/null
 read -r stop && remove=
-kill -KILL "$pid" 2>/dev/null
+kill -KILL "-$pid" "$pid" 2>/dev/null
 wait "$pid"
 if [ -n "$remove" ]; then rm -rf "$remove"; fi
 "#;
@@ -46,7 +86,7 @@ impl Process {
     /// having dropped the value.
     pub fn start(command: &[String], directory: &Path) -> Self {
         let log = directory.join("server.log");
-        let out = File::create(&log).expect("the broker's log must be writable");
+        let out = File::create(&log).expect("the server's log must be writable");
         let remove = if keeps_directories() { Path::new("") } else { directory };
         let mut watchdog = Command::new("sh")
             .args(["-c", WATCHDOG, "watchdog"])
@@ -63,6 +103,10 @@ impl Process {
         BufReader::new(stdout).read_line(&mut line).expect("the watchdog says the child's id");
         let pid = line.trim().parse().expect("the watchdog says the child's id");
         Self { pid, pipe: watchdog.stdin.take(), watchdog, log }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.pid
     }
 
     pub fn is_running(&self) -> bool {
@@ -82,6 +126,12 @@ impl Process {
 
     pub fn resume(&self) {
         self.signal("CONT");
+    }
+
+    /// Asks it to end and waits until it has.
+    pub fn terminate(&self) {
+        self.signal("TERM");
+        wait_for("the process ends when asked to", Duration::from_secs(30), || (!self.is_running()).then_some(()));
     }
 
     fn signal(&self, name: &str) {
