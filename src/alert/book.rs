@@ -118,7 +118,8 @@ impl Book {
         let mut held = Vec::new();
         for (key, entry) in &mut self.entries {
             let policy = rules.policy(key);
-            if let Some(until) = mute::until(&policy.mute, now_ms).filter(|&u| Some(u) > entry.incident.muted_until_ms) {
+            if let Some(until) = mute::until(&policy.mute, now_ms).filter(|&u| Some(u) > entry.incident.muted_until_ms)
+            {
                 entry.incident.muted_until_ms = Some(until);
                 self.changed = true;
             }

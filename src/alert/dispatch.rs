@@ -255,7 +255,9 @@ impl Core {
             let (change, incident) = (transition.change, &transition.incident);
             let key = &incident.observed.key;
             match change {
-                Change::Opened => tracing::warn!(kind = key.kind, id = incident.id, why = incident.observed.why, "opened"),
+                Change::Opened => {
+                    tracing::warn!(kind = key.kind, id = incident.id, why = incident.observed.why, "opened")
+                }
                 Change::Resolved => tracing::info!(kind = key.kind, id = incident.id, "resolved"),
                 Change::Updated => {}
             }

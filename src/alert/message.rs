@@ -117,7 +117,12 @@ impl Message {
             };
             return format!("[{word}] {}: {}", item.about, item.why);
         }
-        let counts = [(self.opened, "opened"), (self.worse, "got worse"), (self.reminders, "still open"), (self.resolved, "resolved")];
+        let counts = [
+            (self.opened, "opened"),
+            (self.worse, "got worse"),
+            (self.reminders, "still open"),
+            (self.resolved, "resolved"),
+        ];
         let counts: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
         notices.iter().for_each(|notice| *kinds.entry(&notice.incident.observed.key.kind).or_default() += 1);

@@ -21,6 +21,8 @@ pub mod mute;
 mod outbox;
 pub mod rules;
 pub mod sinks;
+#[cfg(test)]
+mod testing;
 
 pub use dispatch::{Clock, Dispatcher, Place};
 pub use error::AlertError;

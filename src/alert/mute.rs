@@ -34,9 +34,9 @@ impl Window {
                 let start = local - week;
                 let mut end = start;
                 while end < start + WEEK {
-                    let covering = spans.iter().flat_map(|&(from, until)| {
-                        [-WEEK, 0, WEEK].map(|shift| (from + shift, until + shift))
-                    });
+                    let covering = spans
+                        .iter()
+                        .flat_map(|&(from, until)| [-WEEK, 0, WEEK].map(|shift| (from + shift, until + shift)));
                     let further = covering.filter(|&(from, until)| from <= end && end < until).map(|(_, until)| until);
                     match further.max() {
                         Some(further) => end = further,
@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "Caturday", "25:00-26:00", "22-06", "until", "until tomorrow", "Sat Sun", "22:00-06:00 +99:00", "+"]
+        for text in
+            ["", "Caturday", "25:00-26:00", "22-06", "until", "until tomorrow", "Sat Sun", "22:00-06:00 +99:00", "+"]
         {
             assert!(Window::try_from(text.to_owned()).is_err(), "{text}");
         }

@@ -38,7 +38,11 @@ const BUILT_IN: &[(&[&str], Severity, Duration)] = &[
     (&["retention-overrun", "conflict", "checksum-failure", "epoch-regression"], Severity::Critical, Duration::ZERO),
     (&["topic-reset", "audit-gap", "alert-state-lost"], Severity::Critical, Duration::ZERO),
     (&["lag-lost", "lag-gone", "lag-skip"], Severity::Critical, Duration::ZERO),
-    (&["lag-stop", "lag-stall", "lag-stuck", "lag-no-owner", "lag-absent"], Severity::Critical, MINUTE.saturating_mul(2)),
+    (
+        &["lag-stop", "lag-stall", "lag-stuck", "lag-no-owner", "lag-absent"],
+        Severity::Critical,
+        MINUTE.saturating_mul(2),
+    ),
     (&["lag-hanging-transaction"], Severity::Critical, MINUTE.saturating_mul(5)),
     (&["unreachable"], Severity::Critical, MINUTE.saturating_mul(2)),
     (&["lag-rewind", "duplicate", "reorder"], Severity::Warning, Duration::ZERO),

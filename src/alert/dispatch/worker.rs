@@ -35,7 +35,8 @@ pub fn tell(shared: &Shared, to: &Configured) {
             }
             let every_ms = to.refresh_ms.filter(|_| now_ms >= next_refresh_ms && !is_resting)?;
             next_refresh_ms = now_ms + every_ms;
-            Some(Work::Refresh(held(&core, &to.name))).filter(|work| !matches!(work, Work::Refresh(held) if held.is_empty()))
+            Some(Work::Refresh(held(&core, &to.name)))
+                .filter(|work| !matches!(work, Work::Refresh(held) if held.is_empty()))
         });
         let Some(work) = work else {
             let next_ms = core.saved.queues.get(&to.name).and_then(|queue| queue.next_ms(&to.manner));

@@ -54,7 +54,8 @@ impl Queue {
             all.sort_unstable();
             return self.take(vec![all], now_ms);
         }
-        let (groups, flushed): (Vec<_>, Vec<_>) = due.into_iter().map(|group| (groups[group].clone(), group.clone())).unzip();
+        let (groups, flushed): (Vec<_>, Vec<_>) =
+            due.into_iter().map(|group| (groups[group].clone(), group.clone())).unzip();
         self.flushed.extend(flushed.into_iter().map(|group| (group, now_ms)));
         self.take(groups, now_ms)
     }

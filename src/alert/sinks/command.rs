@@ -79,7 +79,8 @@ fn exists(program: &str) -> bool {
 
 impl Sink for Command {
     fn send(&self, batch: &Batch, _now_ms: i64) -> std::result::Result<(), Failure> {
-        let later = |why: String| Failure::Later { why: format!("{}: {why}", self.program), after: None, is_sink_wide: false };
+        let later =
+            |why: String| Failure::Later { why: format!("{}: {why}", self.program), after: None, is_sink_wide: false };
         let message = Message::new(batch, &self.place);
         let input = serde_json::to_vec(&message).map_err(|error| Failure::Never { why: error.to_string() })?;
         let mut child = self.start(&message).map_err(|error| later(error.to_string()))?;

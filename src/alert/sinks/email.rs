@@ -30,7 +30,8 @@ impl Email {
 
     fn build(file: &EmailFile, place: &Place) -> std::result::Result<Self, String> {
         let mailbox = |text: &String| {
-            text.parse::<Mailbox>().map_err(|error| format!("\"{text}\" is no address ({error}); write it as in a@b.org"))
+            text.parse::<Mailbox>()
+                .map_err(|error| format!("\"{text}\" is no address ({error}); write it as in a@b.org"))
         };
         if file.to.is_empty() {
             return Err("to names nobody".to_owned());

@@ -58,7 +58,10 @@ pub fn build(file: &AlertFile, place: &Place) -> Result<Vec<Configured>> {
         most: None,
     };
     if manner.collapse < 2 {
-        return Err(AlertError::Setting { setting: "collapse", what: "below 2 nothing is left to collapse".to_owned() });
+        return Err(AlertError::Setting {
+            setting: "collapse",
+            what: "below 2 nothing is left to collapse".to_owned(),
+        });
     }
     let beat = file.heartbeat.as_ref().and_then(|heartbeat| heartbeat.interval).unwrap_or(MINUTE);
     let mut all: Vec<Configured> = Vec::new();
@@ -120,7 +123,8 @@ impl Secret {
     }
 
     fn read(&self) -> std::result::Result<String, String> {
-        let text = std::fs::read_to_string(&self.0).map_err(|error| format!("reading {}: {error}", self.0.display()))?;
+        let text =
+            std::fs::read_to_string(&self.0).map_err(|error| format!("reading {}: {error}", self.0.display()))?;
         match text.trim() {
             "" => Err(format!("{} is empty", self.0.display())),
             secret => Ok(secret.to_owned()),

@@ -98,9 +98,9 @@ impl Sink for Webhook {
         headers.push(("Idempotency-Key".to_owned(), batch.id.clone()));
         headers.push(("X-Sordini-Timestamp".to_owned(), timestamp.clone()));
         if let Some(secret) = &self.secret {
-            let signed = secret.read().and_then(|secret| {
-                http::hmac_hex(secret.as_bytes(), &[timestamp.as_bytes(), b".", body.as_bytes()])
-            });
+            let signed = secret
+                .read()
+                .and_then(|secret| http::hmac_hex(secret.as_bytes(), &[timestamp.as_bytes(), b".", body.as_bytes()]));
             let signature = signed.map_err(|why| Failure::Later { why, after: None, is_sink_wide: true })?;
             headers.push(("X-Sordini-Signature".to_owned(), format!("sha256={signature}")));
         }
