@@ -24,5 +24,5 @@ pub mod sinks;
 #[cfg(test)]
 mod testing;
 
-pub use dispatch::{Clock, Dispatcher, Place};
+pub use dispatch::{Clock, Dispatcher, Place, check};
 pub use error::AlertError;

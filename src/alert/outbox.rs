@@ -5,6 +5,7 @@
 //!   what is still open, and what opened and ended within it is told not at all.
 //! * The end is queued for exactly those whose opening was: both arrive, in this order, however long the sink is down. An
 //!   opening the sink refused for good is followed by nothing.
+//! * While a sink is down no further batches are made: what piles up is grouped when it takes something again.
 //! * An incident has one notice under way at a time. Batches share no incident, so one that fails holds up no other.
 
 mod group;
@@ -105,7 +106,7 @@ pub struct Queue {
     /// When groups last became one message.
     collapsed_ms: Option<i64>,
     not_before_ms: i64,
-    /// Attempts since the sink last took something.
+    /// How often the whole sink failed since it last answered.
     failures: u32,
     pub delivered: u64,
     pub failed: u64,
@@ -177,15 +178,15 @@ impl Queue {
 
     /// The batch to be sent now.
     pub fn due(&self, now_ms: i64) -> Option<&Batch> {
-        if now_ms < self.not_before_ms {
+        if self.is_resting(now_ms) {
             return None;
         }
-        self.batches.iter().find(|batch| batch.next_ms <= now_ms)
+        self.batches.iter().find(|batch| !is_ahead(batch.next_ms, now_ms))
     }
 
     /// Whether the sink took nothing at its last attempt and is left alone for now.
     pub fn is_resting(&self, now_ms: i64) -> bool {
-        now_ms < self.not_before_ms
+        is_ahead(self.not_before_ms, now_ms)
     }
 
     /// Books what became of a batch. `jitter` is between 0 and 1.
@@ -205,7 +206,7 @@ impl Queue {
                 }
             }
             Err(Failure::Later { why, after, is_sink_wide }) => {
-                self.failures += 1;
+                self.failures += u32::from(is_sink_wide);
                 let batch = &mut self.batches[at];
                 batch.attempts += 1;
                 let attempts = if is_sink_wide { self.failures } else { batch.attempts };
@@ -253,7 +254,10 @@ impl Queue {
     /// The sink took something, be it a batch or a refresh.
     pub fn taken(&mut self, now_ms: i64) {
         (self.failures, self.not_before_ms) = (0, 0);
-        (self.last_success_ms, self.last_error) = (Some(now_ms), None);
+        self.last_success_ms = Some(now_ms);
+        if self.batches.iter().all(|batch| batch.attempts == 0) {
+            self.last_error = None;
+        }
     }
 
     /// Which incidents the sink holds for open.
@@ -269,6 +273,11 @@ impl Queue {
     fn under_way(&self) -> BTreeSet<String> {
         self.batches.iter().flat_map(|batch| batch.notices.iter().map(|notice| notice.incident.id.clone())).collect()
     }
+}
+
+/// A moment further away than any retry is one that a clock set back has left behind.
+fn is_ahead(moment_ms: i64, now_ms: i64) -> bool {
+    (1..=millis(MAX_AFTER)).contains(&moment_ms.saturating_sub(now_ms))
 }
 
 /// Doubles from one second to five minutes; half of it is left to chance, so that many do not come at once.

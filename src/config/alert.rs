@@ -96,7 +96,7 @@ pub struct AlertmanagerFile {
     /// How often open incidents are posted again; 1m. Alertmanager takes them for resolved after four times that.
     #[serde(default, deserialize_with = "duration")]
     pub refresh: Option<Duration>,
-    /// Whether `SordiniHeartbeat` is kept firing; true.
+    /// Whether `SordiniHeartbeat` is kept firing; false, for without a route of its own it would page somebody.
     pub heartbeat: Option<bool>,
     /// Labels put on every alert.
     #[serde(default)]

@@ -58,7 +58,9 @@ fn free_port() -> u16 {
 }
 
 fn sink(port: u16) -> String {
-    format!("[[alertmanager]]\nname = \"ops\"\nurl = \"http://127.0.0.1:{port}\"\nrefresh = \"300ms\"\n")
+    format!(
+        "[[alertmanager]]\nname = \"ops\"\nurl = \"http://127.0.0.1:{port}\"\nrefresh = \"300ms\"\nheartbeat = true\n"
+    )
 }
 
 /// What arrived about stopped consumers: status and alert.

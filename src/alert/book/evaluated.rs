@@ -9,8 +9,11 @@ use crate::alert::incident::Key;
 pub struct Evaluated {
     kinds: Vec<String>,
     /// By group, the topics and partitions that could not be looked at.
-    unknown: FxHashMap<Option<String>, Vec<(Option<String>, Option<i32>)>>,
+    unknown: FxHashMap<Option<String>, Vec<Place>>,
 }
+
+/// A topic and a partition of it.
+type Place = (Option<String>, Option<i32>);
 
 impl Evaluated {
     /// All incidents of these kinds (globs) were looked at: `["lag-*", "unreachable"]`.
@@ -33,7 +36,7 @@ impl Evaluated {
         if !glob::any(&self.kinds, &key.kind) {
             return false;
         }
-        let touches = |places: &Vec<(Option<String>, Option<i32>)>| {
+        let touches = |places: &Vec<Place>| {
             places.iter().any(|(topic, partition)| {
                 either(topic.as_deref(), key.topic.as_deref()) && either(*partition, key.partition)
             })

@@ -164,6 +164,25 @@ fn a_sink_that_hangs_holds_up_neither_the_others_nor_the_end() {
 }
 
 #[test]
+fn ten_thousand_incidents_are_one_page() {
+    let (receiver, dir) = (Receiver::new(), tempfile::tempdir().unwrap());
+    let dispatcher = start(dir.path(), &webhook(&receiver.url("/"))).unwrap();
+    let many: Vec<_> = (0..10_000).map(|n| stop_of(&n.to_string())).collect();
+    let begun = Instant::now();
+    assert_eq!(dispatcher.observe(&all(), &many).len(), 10_000);
+    wait_for("it is told", || (dispatcher.sinks()[0].delivered == 10_000).then_some(()));
+    dispatcher.observe(&all(), &[]);
+    wait_for("it is told", || (dispatcher.sinks()[0].delivered == 20_000).then_some(()));
+    println!("{:?}", begun.elapsed());
+    let bodies: Vec<_> = receiver.requests().iter().map(|request| json(&request.body)).collect();
+    assert_eq!(bodies.len(), 2);
+    assert_eq!(
+        (&bodies[0]["opened"], &bodies[0]["more"], &bodies[1]["resolved"]),
+        (&10_000.into(), &9_990.into(), &10_000.into())
+    );
+}
+
+#[test]
 fn acknowledging_and_muting_are_told_to_nobody() {
     let (receiver, dir) = (Receiver::new(), tempfile::tempdir().unwrap());
     let dispatcher = start(dir.path(), &webhook(&receiver.url("/"))).unwrap();

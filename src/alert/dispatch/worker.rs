@@ -29,11 +29,13 @@ pub fn tell(shared: &Shared, to: &Configured) {
         let now_ms = (shared.clock)();
         let work = next(&mut core, to, now_ms).or_else(|| {
             let is_resting = core.saved.queues.get(&to.name).is_none_or(|queue| queue.is_resting(now_ms));
-            if let Some(every_ms) = to.beat_ms.filter(|_| now_ms >= next_beat_ms && core.is_observing(now_ms)) {
+            if let Some(every_ms) =
+                to.beat_ms.filter(|every| is_due(next_beat_ms, *every, now_ms) && core.is_observing(now_ms))
+            {
                 next_beat_ms = now_ms + every_ms;
                 return Some(Work::Beat);
             }
-            let every_ms = to.refresh_ms.filter(|_| now_ms >= next_refresh_ms && !is_resting)?;
+            let every_ms = to.refresh_ms.filter(|every| is_due(next_refresh_ms, *every, now_ms) && !is_resting)?;
             next_refresh_ms = now_ms + every_ms;
             Some(Work::Refresh(held(&core, &to.name)))
                 .filter(|work| !matches!(work, Work::Refresh(held) if held.is_empty()))
@@ -103,7 +105,7 @@ pub fn beat(shared: &Shared, heartbeat: &Heartbeat) {
     let mut core = shared.lock();
     while !core.is_stopping {
         let now_ms = (shared.clock)();
-        if now_ms < next_ms || !core.is_observing(now_ms) {
+        if !is_due(next_ms, heartbeat.interval_ms, now_ms) || !core.is_observing(now_ms) {
             core = shared.wait(core, sleep(Some(next_ms), now_ms));
             continue;
         }
@@ -124,6 +126,11 @@ pub fn beat(shared: &Shared, heartbeat: &Heartbeat) {
             }
         }
     }
+}
+
+/// Also when a clock set back would make it wait for longer than it ever does.
+fn is_due(next_ms: i64, every_ms: i64, now_ms: i64) -> bool {
+    !(1..=every_ms).contains(&next_ms.saturating_sub(now_ms))
 }
 
 fn sleep(next_ms: Option<i64>, now_ms: i64) -> Duration {

@@ -22,6 +22,9 @@ impl Queue {
     /// Makes batches of the notices whose time has come. True when there are new ones; they are to be saved before they are
     /// sent.
     pub fn form(&mut self, manner: &Manner, now_ms: i64) -> bool {
+        if self.failures > 0 && !self.batches.is_empty() {
+            return false;
+        }
         let groups = self.ready();
         if groups.is_empty() {
             return false;
@@ -31,7 +34,8 @@ impl Queue {
             let chunks = all.chunks(most.max(1)).map(<[usize]>::to_vec).collect();
             return self.take(chunks, now_ms);
         }
-        let is_recent = |at_ms: &i64| now_ms - at_ms < manner.interval_ms;
+        // Not what a clock set back makes lie ahead.
+        let is_recent = |at_ms: &i64| (0..manner.interval_ms).contains(&(now_ms - at_ms));
         self.flushed.retain(|_, at_ms| is_recent(at_ms));
         if self.collapsed_ms.as_ref().is_some_and(is_recent) {
             return false;
@@ -41,7 +45,7 @@ impl Queue {
             .filter(|(group, notices)| {
                 // Indices ascend, so the first is the oldest.
                 let oldest = notices.first().map_or(now_ms, |&first| self.notices[first].at_ms);
-                now_ms - oldest >= manner.wait_ms && !self.flushed.contains_key(*group)
+                !(0..manner.wait_ms).contains(&(now_ms - oldest)) && !self.flushed.contains_key(*group)
             })
             .map(|(group, _)| group)
             .collect();

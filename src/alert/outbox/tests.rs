@@ -168,6 +168,35 @@ fn what_doubles_is_told_again_and_what_stays_open_after_a_while() {
 }
 
 #[test]
+fn what_piles_up_while_a_sink_is_down_is_grouped() {
+    let mut queue = Queue::default();
+    let open: Vec<_> = (0..100).map(|n| incident(&format!("i{n}"), &format!("t{n}"), 1)).collect();
+    queue.announce(open[..1].iter(), &manner(), 0);
+    queue.form(&manner(), 10);
+    queue.settle("i0-1", later(true, None), 10, 1.0);
+    for (at, one) in open.iter().enumerate().skip(1) {
+        let now_ms = at as i64 * 1_000;
+        queue.announce([one].into_iter(), &manner(), now_ms);
+        assert!(!queue.form(&manner(), now_ms + 500));
+    }
+    open.iter().for_each(|one| queue.resolve(one, 100_000));
+    let mut sent = send(&mut queue, &manner(), 200_000);
+    sent.extend(send(&mut queue, &manner(), 200_100));
+    assert_eq!(sent.iter().map(|batch| batch.notices.len()).collect::<Vec<_>>(), [1, 100, 99]);
+    assert!(queue.told.is_empty());
+}
+
+#[test]
+fn a_clock_that_is_set_back_stops_nothing() {
+    let mut queue = Queue::default();
+    queue.announce([&incident("a", "t", 1)].into_iter(), &manner(), 1_000_000_000);
+    queue.form(&manner(), 1_000_000_010);
+    queue.settle("a-1", later(true, None), 1_000_000_010, 1.0);
+    queue.announce([&incident("b", "u", 1)].into_iter(), &manner(), 1_000_000_010);
+    assert_eq!(send(&mut queue, &manner(), 5).len(), 2);
+}
+
+#[test]
 fn retries_double_up_to_five_minutes() {
     assert_eq!((backoff(1, 0.0), backoff(1, 1.0)), (500, 1_000));
     assert_eq!((backoff(5, 0.0), backoff(5, 1.0)), (8_000, 16_000));

@@ -87,12 +87,14 @@ impl Alertmanager {
         let annotations = texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?))).collect();
         // Some rounds may be missed before it is taken for resolved.
         let ends_ms = incident.resolved_ms.unwrap_or_else(|| now_ms.saturating_add(self.refresh_ms.saturating_mul(4)));
+        let starts_ms = incident.opened_ms.unwrap_or(incident.since_ms);
         Alert {
             labels,
             annotations,
             generator_url: link(&self.place, &incident.id),
-            starts_at: rfc3339(incident.opened_ms.unwrap_or(incident.since_ms)),
-            ends_at: rfc3339(ends_ms),
+            starts_at: rfc3339(starts_ms),
+            // An end before the beginning, after the clock was set, would be refused.
+            ends_at: rfc3339(ends_ms.max(starts_ms)),
         }
     }
 

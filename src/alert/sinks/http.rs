@@ -69,9 +69,8 @@ impl Client {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        match self.authorization().map_err(|why| later(why, true))? {
-            Some(value) => request = request.header("Authorization", value),
-            None => {}
+        if let Some(value) = self.authorization().map_err(|why| later(why, true))? {
+            request = request.header("Authorization", value);
         }
         let answer = match method {
             &Method::GET => request.body(()).map(|request| self.agent.run(request)),

@@ -89,7 +89,7 @@ pub fn build(file: &AlertFile, place: &Place) -> Result<Vec<Configured>> {
     }
     for sink in &file.alertmanager {
         let refresh_ms = millis(sink.refresh.unwrap_or(MINUTE)).max(1);
-        let beat_ms = sink.heartbeat.unwrap_or(true).then_some(millis(beat).max(1));
+        let beat_ms = sink.heartbeat.unwrap_or(false).then_some(millis(beat).max(1));
         all.push(Configured {
             name: sink.name.clone(),
             kind: "alertmanager",

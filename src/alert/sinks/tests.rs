@@ -1,8 +1,10 @@
 //! Each sink by itself: what it sends, and how it reads the answer.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::sync::mpsc::{Receiver as Mailbox, channel};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver as Mailbox, Sender, channel};
 
 use super::*;
 use crate::alert::message::samples;
@@ -147,33 +149,102 @@ fn a_receiver_that_never_answers_is_given_up() {
 
 /// Takes letters; answers the recipient with `reply`.
 fn smtp(reply: &'static str) -> (u16, Mailbox<String>) {
+    let (sender, letters) = channel();
+    (listen(move |stream| take_letter(stream, reply, &sender)), letters)
+}
+
+/// Serves one connection after the other.
+fn listen(serve: impl Fn(TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (sender, letters) = channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let stream = stream.unwrap();
-            let (mut out, mut lines) = (stream.try_clone().unwrap(), BufReader::new(stream).lines());
-            out.write_all(b"220 test\r\n").unwrap();
-            while let Some(Ok(line)) = lines.next() {
-                let answer = match line.split([' ', ':']).next().unwrap() {
-                    "EHLO" => "250 test",
-                    "RCPT" => reply,
-                    "QUIT" => break,
-                    "DATA" => {
-                        out.write_all(b"354 go on\r\n").unwrap();
-                        let letter: Vec<String> =
-                            lines.by_ref().map_while(|line| line.ok()).take_while(|line| line != ".").collect();
-                        sender.send(letter.join("\n")).unwrap();
-                        "250 taken"
-                    }
-                    _ => "250 fine",
-                };
-                out.write_all(format!("{answer}\r\n").as_bytes()).unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(|stream| serve(stream.unwrap())));
+    port
+}
+
+fn take_letter(stream: impl Read + Write, reply: &str, letters: &Sender<String>) {
+    let mut stream = BufReader::new(stream);
+    let mut say = "220 test".to_owned();
+    loop {
+        stream.get_mut().write_all(format!("{say}\r\n").as_bytes()).unwrap();
+        let line = line(&mut stream);
+        say = match line.split([' ', ':']).next().unwrap() {
+            "" | "QUIT" => return,
+            "EHLO" => "250-test\r\n250 AUTH PLAIN".to_owned(),
+            "RCPT" => reply.to_owned(),
+            "AUTH" => if line == "AUTH PLAIN AG1lAHNlY3JldA==" { "235 fine" } else { "535 no" }.to_owned(),
+            "DATA" => {
+                stream.get_mut().write_all(b"354 go on\r\n").unwrap();
+                let letter = std::iter::repeat_with(|| self::line(&mut stream)).take_while(|line| line != ".");
+                letters.send(letter.collect::<Vec<_>>().join("\n")).unwrap();
+                "250 taken".to_owned()
             }
-        }
+            _ => "250 fine".to_owned(),
+        };
+    }
+}
+
+/// Empty at the end.
+fn line(stream: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap_or_default();
+    line.trim_end().to_owned()
+}
+
+/// A server's side of TLS, and the file with the authority to trust.
+fn tls(dir: &Path) -> (Arc<rustls::ServerConfig>, PathBuf) {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let ca = dir.join("ca.pem");
+    std::fs::write(&ca, signed.cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    (Arc::new(config), ca)
+}
+
+fn secured(stream: TcpStream, config: &Arc<rustls::ServerConfig>) -> impl Read + Write {
+    rustls::StreamOwned::new(rustls::ServerConnection::new(config.clone()).unwrap(), stream)
+}
+
+#[test]
+fn https_trusts_the_authority_that_is_named_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, ca) = tls(dir.path());
+    let port = listen(move |stream| {
+        let mut stream = BufReader::new(secured(stream, &config));
+        while !line(&mut stream).is_empty() {}
+        // One that does not trust it has gone.
+        drop(stream.get_mut().write_all(b"HTTP/1.1 204 X\r\n\r\n"));
     });
-    (port, letters)
+    let hook = |more: &str| sink(&format!("[[webhook]]\nname = \"h\"\nurl = \"https://localhost:{port}/\"\n{more}"));
+    hook(&format!("ca-file = \"{}\"", ca.display())).send(&samples()[0], NOW_MS).unwrap();
+    let stranger = hook("").send(&samples()[0], NOW_MS);
+    assert!(matches!(&stranger, Err(Failure::Later { why, .. }) if why.contains("certificate")), "{stranger:?}");
+}
+
+#[test]
+fn a_password_goes_through_tls_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, ca) = tls(dir.path());
+    let password = dir.path().join("password");
+    std::fs::write(&password, "secret\n").unwrap();
+    let (sender, letters) = channel();
+    let port = listen(move |stream| take_letter(secured(stream, &config), "250 fine", &sender));
+    let config = |tls: &str| {
+        format!(
+            "[[email]]\nname = \"mail\"\nhost = \"localhost\"\nport = {port}\ntls = \"{tls}\"\nusername = \"me\"\n\
+             password-file = \"{}\"\nca-file = \"{}\"\nfrom = \"a@example.org\"\nto = \"b@example.org\"\ntimeout = \"5s\"",
+            password.display(),
+            ca.display()
+        )
+    };
+    sink(&config("tls")).send(&samples()[0], NOW_MS).unwrap();
+    assert!(letters.recv().unwrap().contains("Subject: [critical] lag-stop"));
+    let plain = build(&toml::from_str(&config("none")).unwrap(), &place());
+    assert!(plain.err().unwrap().to_string().contains("not sent without tls"));
 }
 
 fn email(port: u16) -> Box<dyn Sink> {
