@@ -250,3 +250,59 @@ fn mistakes_are_found_before_anything_is_needed() {
     );
     check(&toml::from_str(&config).unwrap(), &place()).unwrap();
 }
+
+#[test]
+fn everything_that_can_be_set_is_accepted() {
+    let config = r#"
+        group-wait = "10s"
+        group-interval = "1m"
+        repeat-interval = "4h"
+        resolve-after = "1m"
+        collapse = 5
+
+        [[rule]]
+        kind = ["lag-*", "sequence-gap"]
+        topic = "pay.*"
+        severity = "critical"
+        for = "2m"
+        threshold = 100
+        mute = ["Sat-Sun", "Mon-Fri 22:00-06:00 +02:00", "until 2026-12-24T08:00 +01:00"]
+        route = ["alertmanager", "oncall"]
+        runbook = "https://wiki.example.org/kafka/{kind}?topic={topic}&group={group}"
+        hold = "until-acknowledged"
+
+        [[alertmanager]]
+        name = "alertmanager"
+        url = "http://127.0.0.1:9093"
+        refresh = "1m"
+        heartbeat = true
+        labels = { team = "pay" }
+
+        [[webhook]]
+        name = "oncall"
+        url = "https://oncall.example.org/hook"
+        headers = { "X-Team" = "pay" }
+        template = '{"text": {{ summary }}, "severity": {{ severity }}, "dedup": {{ id }}, "why": {{ incidents[0].why }}}'
+
+        [[slack]]
+        name = "chat"
+        url = "https://hooks.example.org/services/x"
+
+        [[email]]
+        name = "mail"
+        host = "smtp.example.org"
+        from = "Sordini <sordini@example.org>"
+        to = ["ops@example.org"]
+
+        [[command]]
+        name = "script"
+        argv = ["cat"]
+        timeout = "30s"
+
+        [heartbeat]
+        url = "https://hc.example.org/ping/x"
+        interval = "1m"
+        silent-after = "5m"
+    "#;
+    check(&toml::from_str(config).unwrap(), &place()).unwrap();
+}
