@@ -5,6 +5,8 @@
 
 pub mod audit;
 
+pub mod alert;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
