@@ -201,7 +201,7 @@ impl Dispatcher {
 
     /// Saves and ends. Waits a moment for what is being sent, not for sinks that are down; what was not told is told by the
     /// next one in this directory.
-    pub fn stop(self) -> Result<()> {
+    pub fn stop(&self) -> Result<()> {
         let mut core = self.shared.lock();
         core.is_stopping = true;
         self.shared.wake.notify_all();
