@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod audit;
+pub mod lag;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

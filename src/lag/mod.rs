@@ -7,9 +7,14 @@
 //!
 //! Nothing here does I/O or reads a clock, except what asks the cluster (`collect`).
 
+pub mod burrow;
 pub mod collect;
 pub mod facts;
 pub mod figure;
+pub mod replay;
+pub mod rules;
+pub mod ruleset;
+mod slope;
 pub mod snapshot;
 pub mod tracker;
 pub mod verdict;

@@ -5,6 +5,8 @@
 mod group;
 mod marks;
 mod spot;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,16 +17,19 @@ use serde::{Deserialize, Serialize};
 
 use super::collect::{Found, Place};
 use super::facts::{self, Facts, GroupFacts, PartitionFacts};
+use super::rules::Thresholds;
+use super::ruleset::Rules;
 use super::snapshot::Snapshot;
-use super::verdict::Judgement;
-use super::window::{Mark, Window};
+use super::window::Mark;
 use group::Group;
 use marks::Marks;
 
 /// How groups are judged.
 #[derive(Clone)]
 pub struct Settings {
-    pub judge: Judge,
+    pub rules: Rules,
+    /// What holds for a group as a whole and for a partition as such, whichever rules judge the rest.
+    pub thresholds: Thresholds,
     /// Commits kept per group and partition.
     pub intervals: usize,
     /// Groups that must exist.
@@ -56,8 +61,20 @@ impl Past for crate::engine::index::Indexes {
     }
 }
 
-/// A rule: from a window to a verdict.
-pub type Judge = Arc<dyn Fn(&Window<'_>) -> Judgement + Send + Sync>;
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rules: Rules::default(),
+            thresholds: Thresholds::default(),
+            intervals: 24,
+            required: Vec::new(),
+            read_committed: None,
+            beyond_for_ms: 60_000,
+            looks: 2000,
+            past: None,
+        }
+    }
+}
 
 /// Everything that outlives a round.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -91,6 +108,13 @@ impl Tracker {
 
     pub fn reads_committed(&self, group: &str) -> bool {
         self.settings.read_committed.as_ref().is_some_and(|groups| groups.iter().any(|p| p.is_match(group)))
+    }
+
+    /// Somebody has seen that a group is gone.
+    pub fn acknowledge_gone(&mut self, group: &str) {
+        if let Some(group) = self.groups.get_mut(group).filter(|group| group.missing_since_ms.is_some()) {
+            group.gone_is_known = true;
+        }
     }
 
     /// Takes in a round, and says where the log should be looked at before it is judged.

@@ -9,6 +9,7 @@ use super::marks::Marks;
 use super::spot::Spot;
 use crate::lag::facts::{self, Committed, GroupFacts, PartitionFacts};
 use crate::lag::figure::{Figure, Unknown};
+use crate::lag::rules::{About, Part, hanging, judge_group};
 use crate::lag::snapshot::{GroupLag, Happened, Method, PartitionLag, PartitionMarks, Round, Snapshot, TimeLag};
 use crate::lag::verdict::{Judgement, Verdict};
 use crate::lag::window::{Membership, Window};
@@ -57,7 +58,7 @@ fn marks(tracker: &Tracker, at: &facts::Spot, found: &PartitionFacts) -> Partiti
         log_start: found.log_start,
         stable_end: found.stable_end,
         end: found.end,
-        hanging: None,
+        hanging: hanging(kept, tracker.facts.ends_at_ms, &tracker.settings.thresholds),
         marks: kept.to_vec(),
     }
 }
@@ -113,17 +114,7 @@ impl GroupView<'_> {
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         let is_known = |p: &&PartitionLag| p.judgement.verdict != Verdict::Unknown;
         let evaluated = partitions.iter().filter(is_known).count();
-        let judgement = if is_gone {
-            let why = format!("the group vanished with {left} offsets unread");
-            Judgement {
-                verdict: Verdict::Gone,
-                why,
-                numbers: BTreeMap::from([("lag".to_owned(), left)]),
-                window_ms: (now, now),
-            }
-        } else {
-            worst(&partitions, facts, now)
-        };
+        let judgement = self.judge(group, facts, &partitions, is_gone.then_some(left));
         group.said(&judgement, now);
         let known =
             |of: &dyn Fn(&PartitionLag) -> Figure| partitions.iter().filter_map(|p| of(p).ok()).collect::<Vec<i64>>();
@@ -156,6 +147,38 @@ impl GroupView<'_> {
             curve: group.curve.clone(),
             forecasts: Vec::new(),
         })
+    }
+
+    fn judge(
+        &self,
+        group: &Group,
+        facts: Option<&GroupFacts>,
+        partitions: &[PartitionLag],
+        gone_with: Option<i64>,
+    ) -> Judgement {
+        let now = self.tracker.facts.ends_at_ms;
+        if gone_with.is_none() && partitions.is_empty() {
+            match facts.map(|facts| &facts.offsets) {
+                Some(Err(why)) => {
+                    return say(Verdict::Unknown, format!("its offsets could not be read: {why}"), &[], now);
+                }
+                None => return say(Verdict::Unknown, "the group was not listed this time".to_owned(), &[], now),
+                Some(Ok(_)) => {}
+            }
+        }
+        let rebalances: Vec<i64> = group.rebalances.iter().copied().collect();
+        let about = About {
+            now_ms: now,
+            is_required: self.tracker.settings.required.iter().any(|name| **name == **self.name),
+            is_listed: Some(gone_with.is_none()),
+            vanished_ms: group.missing_since_ms.filter(|_| gone_with.is_some()),
+            last_lag: gone_with,
+            is_gone_known: group.gone_is_known,
+            changes_ms: &rebalances,
+        };
+        let parts =
+            partitions.iter().map(|p| Part { topic: &p.topic, partition: p.partition, judgement: &p.judgement });
+        judge_group(&about, parts, &self.tracker.settings.thresholds)
     }
 
     fn partitions(
@@ -238,32 +261,6 @@ fn owners(facts: &GroupFacts) -> Owners {
         owners.extend(member.assigned.iter().map(|at| (at.clone(), name.clone())));
     }
     owners
-}
-
-fn worst(partitions: &[PartitionLag], facts: Option<&GroupFacts>, now: i64) -> Judgement {
-    let bad = partitions.iter().filter(|p| p.judgement.verdict.is_bad()).max_by_key(|p| p.judgement.verdict);
-    if let Some(worst) = bad {
-        let judgement = &worst.judgement;
-        return Judgement {
-            why: format!("{}[{}]: {}", worst.topic, worst.partition, judgement.why),
-            ..judgement.clone()
-        };
-    }
-    let known = partitions.iter().filter(|p| p.judgement.verdict == Verdict::Ok).count();
-    let (verdict, why) = match (known, partitions.len()) {
-        (0, 0) => match facts.map(|facts| &facts.offsets) {
-            Some(Err(why)) => (Verdict::Unknown, format!("its offsets could not be read: {why}")),
-            None => (Verdict::Unknown, "the group was not listed this time".to_owned()),
-            Some(Ok(_)) => (Verdict::Ok, "the group has committed nothing and owns nothing".to_owned()),
-        },
-        (0, _) => {
-            let why = partitions.first().map(|p| p.judgement.why.clone()).unwrap_or_default();
-            (Verdict::Unknown, why)
-        }
-        (known, all) if known == all => (Verdict::Ok, "every partition is well".to_owned()),
-        (known, all) => (Verdict::Ok, format!("{known} of {all} partitions are well, nothing is known of the others")),
-    };
-    Judgement { verdict, why, numbers: BTreeMap::new(), window_ms: (now, now) }
 }
 
 /// One group on one partition, on its way to be shown.
@@ -392,13 +389,9 @@ impl SpotView<'_> {
             return say(Verdict::Unknown, why.to_string(), &[], now);
         }
         spot.fill_lags(marks.kept());
-        let log_start = marks.last().map_or(0, |mark| mark.log_start);
-        if committed >= log_start && has_read_all && lag != Ok(0) {
-            return say(Verdict::Ok, "only markers are left to read".to_owned(), &[], now);
-        }
         let owned = self.has_owners.then_some(self.owner.is_some());
         let tracker = self.of.tracker;
-        (tracker.settings.judge)(&Window {
+        tracker.settings.rules.judge(&Window {
             now_ms: now,
             commits: spot.commits.make_contiguous(),
             exact_commits: spot.is_exact,
@@ -407,7 +400,8 @@ impl SpotView<'_> {
             membership: self.about.0,
             membership_since_ms: self.about.1,
             owned,
-            unread_since_ms,
+            moved_ms: spot.moved_ms,
+            unread_since_ms: if has_read_all { Ok(now) } else { unread_since_ms },
             sibling_moved_ms: self.sibling,
         })
     }
