@@ -1,6 +1,8 @@
 //! The configuration file: TOML with a version; unknown keys are refused, and an error points at its line and column.
 //! Every key has a flag of the same name, and the flag overrides it.
 
+pub mod serve;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

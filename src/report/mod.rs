@@ -3,17 +3,17 @@
 //! A renderer knows the report and its [`Context`] and nothing else: no clock, no file but the writer it is given, and
 //! nothing about how the audit ran. So the same report always gives the same bytes.
 
-mod format;
-mod group;
-mod html;
+pub(crate) mod format;
+pub(crate) mod group;
+pub(crate) mod html;
 mod json;
 mod junit;
 mod text;
-mod topics;
-mod words;
+pub(crate) mod topics;
+pub(crate) mod words;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
