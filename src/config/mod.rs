@@ -2,11 +2,16 @@
 //!
 //! * `alert`: rules and sinks
 //! * `audit`: `sordini audit -c`, where every key has a flag of the same name; and each `[[audit]]` of the daemon
-//! * `watch`: `sordini watch -c`
+//! * `watch`: `sordini watch -c`, with `lag` and `serve` for two of its tables
+//! * `overrides`, `expand`: what the environment and other files add
 
 pub mod alert;
 pub mod audit;
+mod expand;
 pub mod lag;
+pub mod overrides;
+pub mod serve;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -4,17 +4,17 @@
 //! nothing about how the audit ran. So the same report always gives the same bytes.
 
 pub(crate) mod format;
-mod group;
-mod html;
+pub(crate) mod group;
+pub(crate) mod html;
 mod json;
 mod junit;
 pub mod lag;
 mod text;
-mod topics;
-mod words;
+pub(crate) mod topics;
+pub(crate) mod words;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
