@@ -23,7 +23,8 @@ fn expand(text: &str, beside: &Path) -> Result<String, String> {
         Some(("env", name)) => std::env::var(name).map_err(|_| format!("the variable {name} is not set"))?,
         Some(("file", file)) => {
             let file: PathBuf = beside.join(file);
-            let text = std::fs::read_to_string(&file).map_err(|error| format!("reading {}: {error}", file.display()))?;
+            let text =
+                std::fs::read_to_string(&file).map_err(|error| format!("reading {}: {error}", file.display()))?;
             text.trim_end_matches(['\r', '\n']).to_owned()
         }
         _ => return Err(format!("\"${{{inner}}}\" is neither ${{env:NAME}} nor ${{file:PATH}}")),

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::alert::AlertFile;
 use super::audit::AuditFile;
+use super::lag::LagFile;
 use super::overrides::Overrides;
 use super::serve::ServeFile;
-use super::lag::LagFile;
 use super::{ConfigError, check_version, parse};
 use crate::source::Properties;
 
@@ -43,7 +43,8 @@ fn state_dir() -> PathBuf {
 impl WatchFile {
     /// Reads the file, lays the environment over it and fills in what `${env:…}` and `${file:…}` stand for.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::from_text(&text, path, &Overrides::from_environment())
     }
 
@@ -71,7 +72,9 @@ impl WatchFile {
         let mut names = std::collections::BTreeSet::new();
         for (number, audit) in self.audits.iter().enumerate() {
             let name = audit.name_or(number);
-            let fits = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) && !name.starts_with('.');
+            let fits = !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+                && !name.starts_with('.');
             if !fits {
                 return at(&format!("{name:?}"), format!("\"{name}\" names a directory: use letters, digits, - and _"));
             }
