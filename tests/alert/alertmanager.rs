@@ -1,66 +1,14 @@
-use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use sordini_lab::Alertmanager;
 
 use super::common::{all, start, stopped};
 use super::receiver::{Receiver, wait_for};
 
-struct Alertmanager {
-    child: Child,
-}
-
-impl Alertmanager {
-    /// Goes on with what an earlier one left in the directory. It passes on to the receiver what it is told at once.
-    fn start(dir: &Path, port: u16, receiver: &Receiver) -> Self {
-        let config = format!(
-            "route: {{receiver: test, group_by: ['...'], group_wait: 100ms, group_interval: 200ms, repeat_interval: 1h}}\n\
-             receivers: [{{name: test, webhook_configs: [{{url: '{}', send_resolved: true}}]}}]\n",
-            receiver.url("/")
-        );
-        let (path, log) = (dir.join("alertmanager.yml"), File::create(dir.join("alertmanager.log")).unwrap());
-        fs::write(&path, config).unwrap();
-        let child = Command::new("prometheus-alertmanager")
-            .arg(format!("--config.file={}", path.display()))
-            .arg(format!("--storage.path={}", dir.join("storage").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .arg("--cluster.listen-address=")
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("prometheus-alertmanager must start; apt-get install prometheus-alertmanager");
-        let alertmanager = Self { child };
-        wait_for("Alertmanager listens", || TcpStream::connect(("127.0.0.1", port)).ok());
-        alertmanager
-    }
-
-    /// Lets it write down whom it has told what.
-    fn stop(mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Alertmanager {
-    fn drop(&mut self) {
-        // It may have been stopped already.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn sink(port: u16) -> String {
-    format!(
-        "[[alertmanager]]\nname = \"ops\"\nurl = \"http://127.0.0.1:{port}\"\nrefresh = \"300ms\"\nheartbeat = true\n"
-    )
+fn sink(alertmanager: &Alertmanager) -> String {
+    let url = alertmanager.url();
+    format!("[[alertmanager]]\nname = \"ops\"\nurl = \"{url}\"\nrefresh = \"300ms\"\nheartbeat = true\n")
 }
 
 /// What arrived about stopped consumers: status and alert.
@@ -85,10 +33,9 @@ fn linger() {
 
 #[test]
 fn a_stopped_consumer_is_one_alert_with_a_runbook_until_it_runs_again() {
-    let (receiver, dir, state, port) =
-        (Receiver::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), free_port());
-    let _alertmanager = Alertmanager::start(dir.path(), port, &receiver);
-    let dispatcher = start(state.path(), &sink(port));
+    let (receiver, state) = (Receiver::new(), tempfile::tempdir().unwrap());
+    let alertmanager = Alertmanager::start(&receiver.url("/"));
+    let dispatcher = start(state.path(), &sink(&alertmanager));
     dispatcher.observe(&all(), &[stopped("billing")]);
     wait(&receiver, &["firing"]);
     linger();
@@ -108,17 +55,18 @@ fn a_stopped_consumer_is_one_alert_with_a_runbook_until_it_runs_again() {
 
 #[test]
 fn an_alertmanager_that_is_down_for_a_while_learns_everything_once() {
-    let (receiver, dir, state, port) =
-        (Receiver::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), free_port());
-    let dispatcher = start(state.path(), &sink(port));
+    let (receiver, state) = (Receiver::new(), tempfile::tempdir().unwrap());
+    let mut alertmanager = Alertmanager::start(&receiver.url("/"));
+    alertmanager.stop();
+    let dispatcher = start(state.path(), &sink(&alertmanager));
     dispatcher.observe(&all(), &[stopped("billing")]);
     wait_for("an attempt in vain", || dispatcher.sinks()[0].last_error.clone());
-    let alertmanager = Alertmanager::start(dir.path(), port, &receiver);
+    alertmanager.restart();
     wait(&receiver, &["firing"]);
     alertmanager.stop();
     dispatcher.observe(&all(), &[]);
     linger();
-    let _alertmanager = Alertmanager::start(dir.path(), port, &receiver);
+    alertmanager.restart();
     wait(&receiver, &["firing", "resolved"]);
     linger();
     wait(&receiver, &["firing", "resolved"]);
@@ -127,18 +75,17 @@ fn an_alertmanager_that_is_down_for_a_while_learns_everything_once() {
 
 #[test]
 fn an_incident_that_is_open_over_a_restart_is_told_once() {
-    let (receiver, dir, state, port) =
-        (Receiver::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), free_port());
-    let _alertmanager = Alertmanager::start(dir.path(), port, &receiver);
-    let dispatcher = start(state.path(), &sink(port));
+    let (receiver, state) = (Receiver::new(), tempfile::tempdir().unwrap());
+    let alertmanager = Alertmanager::start(&receiver.url("/"));
+    let dispatcher = start(state.path(), &sink(&alertmanager));
     dispatcher.observe(&all(), &[stopped("billing")]);
     wait(&receiver, &["firing"]);
     // Once in order, once as if killed.
     dispatcher.stop().unwrap();
-    let dispatcher = start(state.path(), &sink(port));
+    let dispatcher = start(state.path(), &sink(&alertmanager));
     dispatcher.observe(&all(), &[stopped("billing")]);
     drop(dispatcher);
-    let dispatcher = start(state.path(), &sink(port));
+    let dispatcher = start(state.path(), &sink(&alertmanager));
     linger();
     dispatcher.observe(&all(), &[stopped("billing")]);
     wait(&receiver, &["firing"]);
@@ -150,14 +97,14 @@ fn an_incident_that_is_open_over_a_restart_is_told_once() {
 
 #[test]
 fn killed_between_saving_and_sending_sordini_tells_after_its_restart() {
-    let (receiver, dir, state, port) =
-        (Receiver::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), free_port());
-    let mut child = super::kill::child("kill::saves_and_cannot_send", state.path(), port).spawn().unwrap();
+    let (receiver, state) = (Receiver::new(), tempfile::tempdir().unwrap());
+    // Nobody listens at its port.
+    let mut child = super::kill::child("kill::saves_and_cannot_send", state.path(), 1).spawn().unwrap();
     wait_for("the child has saved", || state.path().join("saved").exists().then_some(()));
     child.kill().unwrap();
     child.wait().unwrap();
-    let _alertmanager = Alertmanager::start(dir.path(), port, &receiver);
-    let dispatcher = start(state.path(), &sink(port));
+    let alertmanager = Alertmanager::start(&receiver.url("/"));
+    let dispatcher = start(state.path(), &sink(&alertmanager));
     wait(&receiver, &["firing"]);
     dispatcher.observe(&all(), &[stopped("billing")]);
     dispatcher.observe(&all(), &[]);
