@@ -30,6 +30,8 @@ pub struct Spot {
     pub last_lag: Option<i64>,
     /// What was found at an offset; it stays true until the group moves on or more records come.
     next: Option<Looked>,
+    /// The commits are of another log than the one that is there now.
+    is_of_other_log: bool,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -74,6 +76,10 @@ impl Spot {
     }
 
     fn push(&mut self, commit: Commit, most: usize) {
+        if std::mem::take(&mut self.is_of_other_log) {
+            // Offsets of two logs do not compare: neither is this a step back, nor was the other progress.
+            self.commits.clear();
+        }
         if self.commits.back().is_none_or(|last| commit.offset > last.offset) {
             self.moved_ms = Some(commit.timestamp_ms);
         }
@@ -96,7 +102,7 @@ impl Spot {
 
     /// Another log of the same name: nothing known of the old one holds.
     pub fn forget_log(&mut self) {
-        (self.counted_until, self.next) = (0, None);
+        (self.counted_until, self.next, self.is_of_other_log) = (0, None, !self.commits.is_empty());
     }
 
     /// Keeps what a look at the log found.
