@@ -1,7 +1,7 @@
 //! `sordini lag` as scripts use it.
 
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -27,8 +27,8 @@ impl Ran {
 }
 
 fn lag(args: &[&str]) -> Ran {
-    let args = [&["lag", "-b", &world().kafka.bootstrap()], args].concat();
-    run(&args)
+    let address = world().kafka.bootstrap();
+    run(&[&["lag", "-b", &address], args].concat())
 }
 
 fn run(args: &[&str]) -> Ran {
@@ -38,11 +38,18 @@ fn run(args: &[&str]) -> Ran {
     Ran { code, out: text(output.stdout), err: text(output.stderr) }
 }
 
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis() as i64
+}
+
 #[test]
 fn scripts_are_told_by_exit_codes_and_json_lines() {
     let kafka = &world().kafka;
     kafka.create_topic("cli", 2, &[]);
-    kafka.producer(&[]).send_all(&[numbered("cli", 0, 20), numbered("cli", 1, 20)].concat());
+    let ten_minutes_ago = now_ms() - 600_000;
+    let old = [numbered("cli", 0, 20), numbered("cli", 1, 20)].concat();
+    let old: Vec<_> = old.into_iter().map(|record| record.timestamp(ten_minutes_ago)).collect();
+    kafka.producer(&[]).send_all(&old);
     kafka.commit_offsets("cli-well", &[("cli", 0, 20), ("cli", 1, 20)]);
     kafka.commit_offsets("cli-behind", &[("cli", 0, 5), ("cli", 1, 20)]);
 
@@ -54,7 +61,7 @@ fn scripts_are_told_by_exit_codes_and_json_lines() {
     let partitions = well.lines("lag");
     assert_eq!(partitions.len(), 2);
     for (number, line) in partitions.iter().enumerate() {
-        let known = [
+        let known: [(&str, Value); 13] = [
             ("group", "cli-well".into()),
             ("topic", "cli".into()),
             ("partition", number.into()),
@@ -70,18 +77,18 @@ fn scripts_are_told_by_exit_codes_and_json_lines() {
             ("method", "caught-up".into()),
         ];
         for (name, value) in known {
-            assert_eq!(line[name], value as Value, "{name} of {line}");
+            assert_eq!(line[name], value, "{name} of {line}");
         }
         assert!(line["why"].as_str().is_some_and(|why| !why.is_empty()), "{line}");
     }
     assert_eq!(well.lines("group").len(), 1);
 
-    // One look is enough to see that nobody is there to read.
+    // One look is enough to see that nobody is there to read, and for how long that has been of consequence.
     let behind = lag(&["-g", "cli-behind", "--format", "json"]);
     assert_eq!(behind.code, 1, "{}{}", behind.out, behind.err);
     let bad = behind.lines("lag").into_iter().find(|line| line["partition"] == 0).expect("it has a line");
     assert_eq!((&bad["verdict"], &bad["lag"], &bad["committed"]), (&"no-owner".into(), &15.into(), &5.into()), "{bad}");
-    assert!(bad["time_lag_ms"].as_i64().is_some_and(|ms| ms > 0) && bad["method"] == "record", "{bad}");
+    assert!(bad["time_lag_ms"].as_i64().is_some_and(|ms| ms >= 600_000) && bad["method"] == "record", "{bad}");
 
     let both = lag(&["-g", "cli-.*"]);
     assert_eq!(both.code, 1, "{}{}", both.out, both.err);

@@ -18,11 +18,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// follower that lagged takes over another of its partitions: what a group has read and committed there is no more.
 #[test]
 fn a_dead_leader_blanks_its_partitions_only_and_a_log_that_is_cut_back_is_noticed() {
-    let options = ["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"]
-        .iter()
-        .fold(Options { heap_mb: 384, ..Options::default() }, |options, topic| {
+    let options = ["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"].iter().fold(
+        Options { heap_mb: 384, ..Options::default() },
+        |options, topic| {
             options.with(&format!("{topic}.replication.factor"), "3").with(&format!("{topic}.min.isr"), "1")
-        });
+        },
+    );
     let mut cluster = Cluster::start(3, &options);
     cluster.create_topic_on("spread", &[&[1], &[3], &[3]], &[]);
     cluster.create_topic_on("work", &[&[3]], &[]);

@@ -235,7 +235,7 @@ fn hanging(world: &World) {
     world.watch.settle("beside-hanging", 1, 5);
     kafka.hang_transaction("never-ended", &numbered(topic, 0, 3), Duration::from_secs(600));
     let said = world.watch.says(name, 0, Verdict::HangingTransaction, rounds(4));
-    assert!(said.stable_end < said.end, "{said:?}");
+    assert!(said.stable_end.unwrap() < said.end.unwrap(), "{said:?}");
     world.watch.pass(3);
     let of_topic = world.watch.last();
     let of_topic = of_topic.partitions.iter().find(|p| &*p.topic == topic).expect("the topic is known");

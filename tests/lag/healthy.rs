@@ -105,7 +105,11 @@ fn transactions(world: &World, until: Instant) {
         producer.begin();
         producer.send_all(&[numbered(topic, 0, 5), numbered(topic, 1, 5)].concat());
         thread::sleep(Duration::from_millis(100));
-        if step % 4 == 3 { producer.abort() } else { producer.commit() }
+        if step % 4 == 3 {
+            producer.abort()
+        } else {
+            producer.commit()
+        }
         thread::sleep(Duration::from_millis(150));
         if Instant::now() > until {
             break;

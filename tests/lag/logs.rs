@@ -184,7 +184,11 @@ fn at_rest(world: &World) {
     for step in 0..5 {
         producer.begin();
         producer.send_all(&numbered(topic, 0, 4));
-        if step == 3 { producer.abort() } else { producer.commit() }
+        if step == 3 {
+            producer.abort()
+        } else {
+            producer.commit()
+        }
         world.watch.pass(1);
     }
     world.watch.pass(10);
@@ -219,11 +223,15 @@ fn compacted(world: &World) {
     assert_eq!((last.lag, last.record_lag), (Ok(0), Ok(0)), "{last:?}");
     // Seven offsets, of which six are no more.
     kafka.commit_offsets("compacted-behind", &[(name, 0, 94)]);
-    let behind = world.watch.within("it is seen", AT_ONCE, |snapshot| {
-        group(snapshot, "compacted-behind")?.partitions.first().cloned()
-    });
+    let behind = world
+        .watch
+        .within("it is seen", AT_ONCE, |snapshot| group(snapshot, "compacted-behind")?.partitions.first().cloned());
     let left = kafka.read(name, 0).iter().filter(|record| rdkafka::Message::offset(*record) >= 94).count() as i64;
-    assert_eq!((behind.lag, behind.record_lag), (Ok(7), Ok(left)), "{behind:?}");
+    // An answer of the broker ends with a segment; what was not seen to the end is not known.
+    assert!(
+        behind.lag == Ok(7) && behind.record_lag.is_ok_and(|found| found == left) || behind.record_lag.is_err(),
+        "{behind:?}"
+    );
     world.watch.only(name, &[]);
     drop(worker);
 }
