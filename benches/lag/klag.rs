@@ -86,7 +86,8 @@ fn updated(page: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// Its defaults, with the partitions' series that sordini has, too. A cycle that takes longer than `poll_interval` is given up.
+/// Its defaults, with the partitions' series that sordini has, too. A cycle that takes longer than `poll_interval` is
+/// given up.
 fn config(bootstrap: &str, port: u16, at_once: u32) -> String {
     format!(
         r#"[exporter]
