@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::lag::facts::{Committed, GroupKind, GroupState, Member};
-use crate::lag::figure::Figure;
+use crate::lag::figure::{Figure, Unknown};
 use crate::lag::snapshot::{GroupLag, Method, PartitionLag};
 use crate::lag::verdict::Verdict;
 
