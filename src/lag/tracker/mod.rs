@@ -2,6 +2,7 @@
 //! [`Facts`], a [`Snapshot`] comes out; no I/O, no clock. What is kept can be written down and read back, so that a
 //! restart forgets no window.
 
+mod foresee;
 mod group;
 mod marks;
 mod spot;
