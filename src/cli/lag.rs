@@ -1,24 +1,27 @@
 //! `sordini lag`: how far consumer groups are behind, and which of them are in trouble.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use regex::Regex;
 
 use super::Global;
-use super::common::{self, Connection};
+use super::common::{self, Connection, exit};
+use crate::config::lag::{LagFile, RuleSet};
 use crate::config::parse_duration;
+use crate::config::watch::WatchFile;
 use crate::engine::{Clock, Progress};
-use crate::lag::collect::Filter;
-use crate::lag::tracker::{Settings, State};
+use crate::lag::replay::replay;
+use crate::lag::rules::Thresholds;
+use crate::lag::ruleset::Rules;
+use crate::lag::tracker::State;
 use crate::lag::watcher::{Plan, Watcher};
 use crate::report::lag::{Outcome, TableStyle, write_json, write_json_summary, write_table};
-use crate::source::Properties;
 
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a wait looks whether it was asked to end.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -31,7 +34,20 @@ pub enum Form {
     Json,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  sordini lag -b kafka:9092
+      Where every consumer group stands now, and which are in trouble.
+  sordini lag -b kafka:9092 -g 'pay.*' --interval 10s --for 5m
+      Five minutes of looking: who stops, stalls or falls behind.
+  sordini lag -b kafka:9092 --format json | jq 'select(.type == \"lag\" and .lag > 0)'
+  sordini lag --replay windows.jsonl --rules burrow
+      What Burrow's rules say of recorded windows.
+
+Exit codes: 0 no group in trouble, 1 some are, 2 could not verify, 3 not enough is known.";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct LagArgs {
     #[command(flatten)]
     connection: Connection,
@@ -59,18 +75,37 @@ pub struct LagArgs {
     /// One row per partition instead of per topic
     #[arg(long)]
     partitions: bool,
-    /// Most unread records that are fetched in one round to learn their age
-    #[arg(long, value_name = "COUNT", default_value_t = 2000)]
-    looks: usize,
+    /// Most unread records that are fetched in one round to learn their age [default: 2000]
+    #[arg(long, value_name = "COUNT")]
+    looks: Option<usize>,
+    /// Offsets behind that are never trouble
+    #[arg(long, value_name = "COUNT")]
+    allowed_lag: Option<i64>,
+    /// How long records may wait before a group that does not catch up is warned about [default: 15m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    max_time_lag: Option<Duration>,
+    /// Which rules judge: sordini's own, or Burrow's to the letter [default: default]
+    #[arg(long, value_enum)]
+    rules: Option<RuleSet>,
+    /// Judge recorded windows, one JSON object a line, from a file or - for standard input; asks no cluster
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+    /// The daemon's file of settings: its [kafka] and [lag] hold where no flag says otherwise
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Form of the report
     #[arg(long, value_enum, default_value_t)]
     format: Form,
 }
 
 pub fn run(args: LagArgs, global: &Global) -> anyhow::Result<u8> {
-    let interval = args.interval.unwrap_or(DEFAULT_INTERVAL);
+    let plan = args.plan(args.config.as_deref().map(WatchFile::read).transpose()?)?;
+    if let Some(path) = &args.replay {
+        return replay_file(path, &plan.settings.rules);
+    }
+    let interval = plan.interval;
     let clock: Clock = Arc::new(common::now_ms);
-    let mut watcher = Watcher::connect(&args.plan(interval)?, State::default())?;
+    let mut watcher = Watcher::connect(&plan, State::default())?;
     let progress = Arc::new(Progress::default());
     common::stop_on_signal(progress.clone())?;
     // An interval alone goes on until it is stopped.
@@ -123,38 +158,33 @@ fn wait(until: Instant, progress: &Progress) -> bool {
 }
 
 impl LagArgs {
-    fn plan(&self, interval: Duration) -> anyhow::Result<Plan> {
-        Ok(Plan {
-            properties: self.connection.resolve(Properties::new())?,
-            cluster: None,
-            filter: self.filter()?,
-            settings: self.settings()?,
-            interval,
-            // Several looks are needed before commits of the past help.
-            offsets_topic: self.interval.is_some() || self.lasting.is_some(),
-        })
-    }
-
-    fn filter(&self) -> anyhow::Result<Filter> {
-        Ok(Filter {
-            groups: patterns(&self.groups)?,
-            exclude_groups: patterns(&self.exclude_groups)?,
-            topics: patterns(&self.topics)?,
-            exclude_topics: Vec::new(),
-        })
-    }
-
-    fn settings(&self) -> anyhow::Result<Settings> {
-        let read_committed = patterns(&self.read_committed)?;
+    /// Flags win over the file.
+    fn plan(&self, file: Option<WatchFile>) -> anyhow::Result<Plan> {
         ensure!(self.interval != Some(Duration::ZERO), "--interval must not be zero");
-        Ok(Settings {
-            judge: Arc::new(|window| todo_judge(window)),
-            intervals: 24,
-            required: self.required.clone(),
-            read_committed: (!read_committed.is_empty()).then_some(read_committed),
-            beyond_for_ms: 60_000,
-            looks: self.looks,
-        })
+        let (kafka, lag) = file.map_or_else(Default::default, |file| (file.kafka, file.lag));
+        let or = |typed: &Vec<String>, written: Vec<String>| if typed.is_empty() { written } else { typed.clone() };
+        let lag = LagFile {
+            interval: self.interval.or(lag.interval),
+            groups: or(&self.groups, lag.groups),
+            exclude_groups: or(&self.exclude_groups, lag.exclude_groups),
+            topics: or(&self.topics, lag.topics),
+            required: or(&self.required, lag.required),
+            read_committed: match &self.read_committed[..] {
+                [] => lag.read_committed,
+                typed => Some(typed.to_vec()),
+            },
+            rules: self.rules.unwrap_or(lag.rules),
+            looks: self.looks.or(lag.looks),
+            // Several looks are needed before commits of the past help.
+            offsets_topic: Some(self.interval.is_some() || self.lasting.is_some()),
+            thresholds: Thresholds {
+                allowed_lag: self.allowed_lag.unwrap_or(lag.thresholds.allowed_lag),
+                max_time_lag: self.max_time_lag.unwrap_or(lag.thresholds.max_time_lag),
+                ..lag.thresholds
+            },
+            ..lag
+        };
+        lag.plan(self.connection.resolve(kafka)?, None)
     }
 
     fn nothing(&self) -> String {
@@ -165,14 +195,19 @@ impl LagArgs {
     }
 }
 
-fn patterns(texts: &[String]) -> anyhow::Result<Vec<Regex>> {
-    texts.iter().map(|text| Filter::pattern(text).with_context(|| format!("\"{text}\" is no pattern"))).collect()
-}
-fn todo_judge(w: &crate::lag::window::Window<'_>) -> crate::lag::verdict::Judgement {
-    crate::lag::verdict::Judgement {
-        verdict: crate::lag::verdict::Verdict::Ok,
-        why: String::new(),
-        numbers: Default::default(),
-        window_ms: (w.now_ms, w.now_ms),
+/// Judges recorded windows; no cluster is asked.
+fn replay_file(path: &Path, rules: &Rules) -> anyhow::Result<u8> {
+    let mut out = io::stdout().lock();
+    let counts = if path.as_os_str() == "-" {
+        replay(io::stdin().lock(), rules, &mut out)?
+    } else {
+        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        replay(BufReader::new(file), rules, &mut out)?
+    };
+    out.flush()?;
+    if counts.unreadable > 0 || counts.lines == 0 {
+        eprintln!("sordini: {} of {} lines could not be read", counts.unreadable, counts.lines);
+        return Ok(exit::UNVERIFIED);
     }
+    Ok(if counts.bad > 0 { exit::FINDINGS } else { exit::CLEAN })
 }

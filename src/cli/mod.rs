@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-pub use common::exit;
+pub use common::{exit, now_ms};
 
 #[derive(Parser)]
 #[command(

@@ -91,6 +91,11 @@ impl AuditFile {
         Ok(file)
     }
 
+    /// Its name, or the first topic's that can be one.
+    pub fn name_or(&self, number: usize) -> String {
+        self.name.clone().unwrap_or_else(|| format!("audit-{}", number + 1))
+    }
+
     fn rules(&self) -> anyhow::Result<Rules> {
         let rules = Rules {
             id: self.id.clone(),
@@ -141,6 +146,7 @@ impl AuditFile {
                 commit_every: self.commit_every.unwrap_or(Duration::from_secs(5)),
                 follow,
                 clock,
+                indexes: None,
             },
             properties: self.properties,
         })

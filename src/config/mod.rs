@@ -1,9 +1,17 @@
 //! The configuration files: TOML with a version; unknown keys are refused, and an error points at its line and column.
 //!
+//! * `alert`: rules and sinks
 //! * `audit`: `sordini audit -c`, where every key has a flag of the same name; and each `[[audit]]` of the daemon
-//! * `watch`: `sordini watch -c`
+//! * `watch`: `sordini watch -c`, with `lag` and `serve` for two of its tables
+//! * `overrides`, `expand`: what the environment and other files add
 
+pub mod alert;
 pub mod audit;
+mod expand;
+pub mod lag;
+pub mod overrides;
+pub mod serve;
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +31,10 @@ pub enum ConfigError {
     Version { path: PathBuf, found: u32 },
     #[error("{path}: the file does not say which version its form has; write version = 1 at its top")]
     NoVersion { path: PathBuf },
+    #[error("{path} with {names} from the environment: {what}")]
+    Environment { path: PathBuf, names: String, what: String },
+    #[error("{path}: {name}: {what}")]
+    Secret { path: PathBuf, name: String, what: String },
 }
 
 /// Reads a file of settings.

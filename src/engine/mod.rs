@@ -7,6 +7,7 @@
 
 mod auditor;
 mod checked;
+pub mod index;
 mod partitions;
 mod report;
 mod sink;
@@ -28,6 +29,7 @@ use crate::identify::{Observations, Rules};
 use crate::ledger::{Key, Ledger, LedgerError, Options};
 use crate::source::{Source, SourceError};
 use auditor::Auditor;
+use index::Indexes;
 use partitions::Partitions;
 use sink::ReaderSink;
 use trace::Listener;
@@ -58,6 +60,8 @@ pub struct Settings {
     pub commit_every: Duration,
     pub follow: bool,
     pub clock: Clock,
+    /// Where records are remembered by offset, for whoever wants to know how many lie between two of them.
+    pub indexes: Option<Arc<Indexes>>,
 }
 
 /// What a running audit shows: counted by readers, read by whoever draws a progress bar, and the way to stop it.
@@ -171,8 +175,7 @@ pub fn audit(
             .into_iter()
             .enumerate()
             .map(|(number, mut reader)| {
-                let mut sink =
-                    ReaderSink::new(partitions.clone(), sender.clone(), progress.clone(), settings.clock.clone());
+                let mut sink = ReaderSink::new(partitions.clone(), sender.clone(), progress.clone(), settings);
                 std::thread::Builder::new()
                     .name(format!("reader-{number}"))
                     .spawn_scoped(scope, move || reader.run(&mut sink))

@@ -1,17 +1,18 @@
 //! Where a reader's events go: through the partition checks, and on to the auditor.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::Sender;
 use rustc_hash::FxHashMap;
 
+use super::index::{Index, Indexes};
 use super::partitions::Partitions;
-use super::{Chunk, Clock, Message, Progress};
+use super::{Chunk, Clock, Message, Progress, Settings};
 use crate::audit::finding::Finding;
 use crate::audit::partition::PartitionAudit;
 use crate::identify::Observations;
-use crate::source::{Assignment, Event, PartitionInfo, Sink};
+use crate::source::{Assignment, Batch, Event, PartitionInfo, Sink};
 
 /// Rows gathered before they are passed on in the middle of an answer.
 const CHUNK_ROWS: usize = 32 * 1024;
@@ -24,6 +25,27 @@ struct Slot {
     changed: bool,
     /// Position last shown as progress.
     shown: i64,
+    index: Option<Arc<Mutex<Index>>>,
+}
+
+impl Slot {
+    /// Checks a batch, and remembers what it held by offset where that is wanted.
+    fn batch(&mut self, batch: Batch<'_>, now: i64) {
+        let offsets = &self.audit.state.offsets;
+        let (position, records) = (offsets.position, offsets.records);
+        let times = batch.header.map(|header| match header.is_log_append_time() || header.has_delete_horizon() {
+            true => (header.max_timestamp, header.max_timestamp),
+            // Records of one batch may go back and forth in time; its first and its largest are known.
+            false => (header.base_timestamp.min(header.max_timestamp), header.max_timestamp),
+        });
+        self.audit.batch(batch, now, &mut self.seen, &mut self.findings);
+        let offsets = &self.audit.state.offsets;
+        if let Some(index) = &self.index {
+            let read = offsets.records.saturating_sub(records) as i64;
+            let mut index = index.lock().unwrap_or_else(PoisonError::into_inner);
+            index.read(position, offsets.position, read, times.filter(|_| read > 0));
+        }
+    }
 }
 
 pub struct ReaderSink {
@@ -32,11 +54,18 @@ pub struct ReaderSink {
     queue: Sender<Message>,
     progress: Arc<Progress>,
     clock: Clock,
+    indexes: Option<Arc<Indexes>>,
 }
 
 impl ReaderSink {
-    pub fn new(partitions: Arc<Partitions>, queue: Sender<Message>, progress: Arc<Progress>, clock: Clock) -> Self {
-        Self { partitions, slots: FxHashMap::default(), queue, progress, clock }
+    pub fn new(
+        partitions: Arc<Partitions>,
+        queue: Sender<Message>,
+        progress: Arc<Progress>,
+        settings: &Settings,
+    ) -> Self {
+        let (clock, indexes) = (settings.clock.clone(), settings.indexes.clone());
+        Self { partitions, slots: FxHashMap::default(), queue, progress, clock, indexes }
     }
 
     fn slot(&mut self, index: u32) -> Option<&mut Slot> {
@@ -46,7 +75,17 @@ impl ReaderSink {
                 let audit = self.partitions.open(index)?;
                 let shown = audit.state.offsets.position;
                 let seen = Observations::new(index);
-                Some(free.insert(Slot { audit, seen, findings: Vec::new(), failed: None, changed: false, shown }))
+                let of = |indexes: &Arc<Indexes>| indexes.of(&audit.state.topic, audit.state.partition);
+                let index = self.indexes.as_ref().map(of);
+                Some(free.insert(Slot {
+                    audit,
+                    seen,
+                    findings: Vec::new(),
+                    failed: None,
+                    changed: false,
+                    shown,
+                    index,
+                }))
             }
         }
     }
@@ -64,14 +103,17 @@ impl Sink for ReaderSink {
             return;
         };
         slot.changed = true;
-        let Slot { audit, seen, findings, failed, .. } = slot;
-        match event {
-            Event::Batch(batch) => {
-                audit.batch(batch, now, seen, findings);
-                if seen.rows() >= CHUNK_ROWS {
-                    self.pass_on(index);
-                }
+        if let Event::Batch(batch) = event {
+            slot.batch(batch, now);
+            if slot.seen.rows() >= CHUNK_ROWS {
+                self.pass_on(index);
             }
+            return;
+        }
+        let Slot { audit, findings, failed, .. } = slot;
+        match event {
+            // Taken care of above.
+            Event::Batch(_) => {}
             Event::Damaged { from, until, damage } => audit.damaged(from, until, &damage, findings),
             Event::Watermarks { log_start, high_watermark, last_stable } => {
                 audit.watermarks(log_start, high_watermark, last_stable);

@@ -60,8 +60,10 @@ pub struct Window<'a> {
     pub membership_since_ms: i64,
     /// Whether a member owns this partition, where that is known.
     pub owned: Option<bool>,
-    /// Time of the next record the group has not read yet.
+    /// Time of the next record the group has not read yet; `now_ms` or later: nothing is left to read but markers.
     pub unread_since_ms: Figure,
+    /// When the group last made progress on this partition, where that is remembered for longer than the commits are.
+    pub moved_ms: Option<i64>,
     /// When the group last made progress on any other partition.
     pub sibling_moved_ms: Option<i64>,
 }

@@ -5,7 +5,7 @@
 
 mod bars;
 mod sessions;
-mod strips;
+pub(crate) mod strips;
 mod timeline;
 
 use std::io::{self, Write};
@@ -61,13 +61,13 @@ struct View {
 }
 
 /// What is shown, and how many more there are.
-struct Listing<T> {
-    shown: Vec<T>,
-    more: usize,
+pub(crate) struct Listing<T> {
+    pub(crate) shown: Vec<T>,
+    pub(crate) more: usize,
 }
 
 impl<T> Listing<T> {
-    fn of<S>(all: &[S], limit: usize, view: impl FnMut(&S) -> T) -> Self {
+    pub(crate) fn of<S>(all: &[S], limit: usize, view: impl FnMut(&S) -> T) -> Self {
         Self { shown: all.iter().take(limit).map(view).collect(), more: all.len().saturating_sub(limit) }
     }
 }

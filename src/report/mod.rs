@@ -3,18 +3,18 @@
 //! A renderer knows the report and its [`Context`] and nothing else: no clock, no file but the writer it is given, and
 //! nothing about how the audit ran. So the same report always gives the same bytes.
 
-mod format;
+pub(crate) mod format;
 mod group;
 mod html;
 mod json;
 mod junit;
 pub mod lag;
 mod text;
-mod topics;
-mod words;
+pub(crate) mod topics;
+pub(crate) mod words;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 

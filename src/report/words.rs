@@ -95,7 +95,7 @@ pub enum Looked {
 }
 
 impl Looked {
-    fn at(kind: Kind, report: &Report) -> Self {
+    pub fn at(kind: Kind, report: &Report) -> Self {
         let all: BTreeSet<&str> = report.coverage.iter().map(|c| &*c.topic).collect();
         let missed = report.summary.not_checked.iter().filter(|missed| missed.kinds.contains(&kind));
         let missed: BTreeSet<&str> = missed.map(|missed| &*missed.topic).collect();

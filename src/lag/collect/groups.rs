@@ -15,6 +15,7 @@ use kafka_protocol::protocol::{Decodable, StrBytes};
 
 use super::brokers::Broker;
 use super::names::Names;
+use super::share::{self, ShareOffsetsRequest};
 use super::unknown;
 use crate::lag::facts::{Committed, GroupFacts, GroupKind, GroupState, Member, Spot};
 use crate::lag::figure::{Figure, Unknown};
@@ -27,7 +28,7 @@ const DESCRIBE_GROUPS: i16 = 6;
 const CONSUMER_GROUP_DESCRIBE: i16 = 1;
 const SHARE_GROUP_DESCRIBE: i16 = 1;
 const OFFSET_FETCH: i16 = 9;
-const SHARE_OFFSETS: i16 = 0;
+const SHARE_OFFSETS: i16 = 1;
 /// First version that takes several groups at once.
 const MANY_GROUPS: i16 = 8;
 /// Groups in one request: an answer stays at a few megabytes.
@@ -274,7 +275,7 @@ fn fetch_share_offsets(broker: &mut Broker, names: &Names, groups: &mut Groups) 
             DescribeShareGroupOffsetsRequestGroup::default().with_group_id(id(name)).with_topics(None)
         };
         let request = DescribeShareGroupOffsetsRequest::default().with_groups(asked.iter().map(group).collect());
-        let answer = match broker.call(&request, SHARE_OFFSETS) {
+        let answer = match broker.call(&ShareOffsetsRequest(request), SHARE_OFFSETS) {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::info!(%error, "the offsets of share groups could not be read");
@@ -283,8 +284,29 @@ fn fetch_share_offsets(broker: &mut Broker, names: &Names, groups: &mut Groups) 
             }
         };
         for group in answer.groups {
-            let found = standing(group.error_code, names, rows!(group.topics, topic_name, start_offset));
-            groups.entry(names.get(&group.group_id.0)).and_modify(|facts| facts.offsets = found);
+            let found = share_standing(&group, names);
+            groups.entry(names.get(&group.group_id)).and_modify(|facts| facts.offsets = found);
         }
     }
+}
+
+fn share_standing(group: &share::Group, names: &Names) -> Figure<BTreeMap<Spot, Figure<Committed>>> {
+    if let Some(error) = ErrorCode::from_code(group.error_code) {
+        return Err(unknown(error));
+    }
+    let spots = group.topics.iter().flat_map(|topic| {
+        let name = names.get(&topic.name);
+        topic.partitions.iter().map(move |partition| {
+            let committed = match ErrorCode::from_code(partition.error_code) {
+                Some(error) => Err(unknown(error)),
+                None if partition.start_offset < 0 => Err(Unknown::NeverCommitted),
+                None => Ok(Committed {
+                    offset: partition.start_offset,
+                    share_lag: (partition.lag >= 0).then_some(partition.lag),
+                }),
+            };
+            ((name.clone(), partition.partition), committed)
+        })
+    });
+    Ok(spots.collect())
 }

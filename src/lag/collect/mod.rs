@@ -7,6 +7,7 @@ mod brokers;
 mod ends;
 mod groups;
 mod names;
+mod share;
 mod unread;
 
 use std::collections::HashMap;

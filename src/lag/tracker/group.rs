@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::spot::Spot;
 use crate::lag::facts::{self, GroupFacts, GroupKind, GroupState};
+use crate::lag::forecast::Scored;
 use crate::lag::snapshot::{Change, Point};
 use crate::lag::verdict::{Judgement, Verdict};
 use crate::lag::window::Membership;
@@ -34,6 +35,7 @@ pub struct Group {
     pub gone_is_known: bool,
     pub history: VecDeque<Change>,
     pub curve: Vec<Point>,
+    pub scored: Scored,
 }
 
 impl Group {
@@ -49,6 +51,7 @@ impl Group {
             gone_is_known: false,
             history: VecDeque::new(),
             curve: Vec::new(),
+            scored: Scored::default(),
         }
     }
 

@@ -2,9 +2,12 @@
 //! [`Facts`], a [`Snapshot`] comes out; no I/O, no clock. What is kept can be written down and read back, so that a
 //! restart forgets no window.
 
+mod foresee;
 mod group;
 mod marks;
 mod spot;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,16 +18,19 @@ use serde::{Deserialize, Serialize};
 
 use super::collect::{Found, Place};
 use super::facts::{self, Facts, GroupFacts, PartitionFacts};
+use super::rules::Thresholds;
+use super::ruleset::Rules;
 use super::snapshot::Snapshot;
-use super::verdict::Judgement;
-use super::window::{Mark, Window};
+use super::window::Mark;
 use group::Group;
 use marks::Marks;
 
 /// How groups are judged.
 #[derive(Clone)]
 pub struct Settings {
-    pub judge: Judge,
+    pub rules: Rules,
+    /// What holds for a group as a whole and for a partition as such, whichever rules judge the rest.
+    pub thresholds: Thresholds,
     /// Commits kept per group and partition.
     pub intervals: usize,
     /// Groups that must exist.
@@ -35,10 +41,41 @@ pub struct Settings {
     pub beyond_for_ms: i64,
     /// Most places per round at which the log itself is looked at.
     pub looks: usize,
+    pub past: Option<Arc<dyn Past>>,
 }
 
-/// A rule: from a window to a verdict.
-pub type Judge = Arc<dyn Fn(&Window<'_>) -> Judgement + Send + Sync>;
+/// What is remembered of records by whoever reads the log anyway.
+pub trait Past: Send + Sync {
+    /// Records in `[from, until)`, where that is known exactly.
+    fn records(&self, spot: &facts::Spot, from: i64, until: i64) -> Option<i64>;
+    /// Between which times the first record at or above the offset was written.
+    fn next_time(&self, spot: &facts::Spot, offset: i64) -> Option<(i64, i64)>;
+}
+
+impl Past for crate::engine::index::Indexes {
+    fn records(&self, spot: &facts::Spot, from: i64, until: i64) -> Option<i64> {
+        Self::records(self, spot, from, until)
+    }
+
+    fn next_time(&self, spot: &facts::Spot, offset: i64) -> Option<(i64, i64)> {
+        Self::next_time(self, spot, offset)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rules: Rules::default(),
+            thresholds: Thresholds::default(),
+            intervals: 24,
+            required: Vec::new(),
+            read_committed: None,
+            beyond_for_ms: 60_000,
+            looks: 2000,
+            past: None,
+        }
+    }
+}
 
 /// Everything that outlives a round.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -72,6 +109,13 @@ impl Tracker {
 
     pub fn reads_committed(&self, group: &str) -> bool {
         self.settings.read_committed.as_ref().is_some_and(|groups| groups.iter().any(|p| p.is_match(group)))
+    }
+
+    /// Somebody has seen that a group is gone.
+    pub fn acknowledge_gone(&mut self, group: &str) {
+        if let Some(group) = self.groups.get_mut(group).filter(|group| group.missing_since_ms.is_some()) {
+            group.gone_is_known = true;
+        }
     }
 
     /// Takes in a round, and says where the log should be looked at before it is judged.
@@ -116,7 +160,8 @@ impl Tracker {
                 let Some(marks) = self.partitions.get(at) else { continue };
                 let (Some(committed), Some(mark)) = (spot.committed(), marks.last()) else { continue };
                 let (offset, end) = (committed.max(mark.log_start), end_for(mark, read_committed));
-                if spot.wants_look(offset, end, marks, now_ms) {
+                let is_known = self.settings.past.as_ref().is_some_and(|past| past.records(at, offset, end).is_some());
+                if !is_known && spot.wants_look(offset, end, marks, now_ms) {
                     wanted.push((end - offset, Place { spot: at.clone(), offset, read_committed }));
                 }
             }

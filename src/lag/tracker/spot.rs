@@ -109,11 +109,6 @@ impl Spot {
         self.next.filter(|next| next.offset == offset && (next.at_ms.is_some() || next.end == end))
     }
 
-    /// Only markers and aborted records are left.
-    pub fn has_read_all(&self, offset: i64, end: i64) -> bool {
-        self.known(offset, end).is_some_and(|next| next.at_ms.is_none())
-    }
-
     /// Records left to read, where the log was looked at to its end.
     pub fn records_left(&self, offset: i64, end: i64) -> Figure {
         let known = self.known(offset, end).filter(|next| next.end == end);

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Tracker;
+use super::foresee::forecasts;
 use super::group::Group;
 use super::marks::Marks;
 use super::spot::Spot;
-use crate::lag::facts::{self, GroupFacts, PartitionFacts};
+use crate::lag::facts::{self, Committed, GroupFacts, PartitionFacts};
 use crate::lag::figure::{Figure, Unknown};
-use crate::lag::snapshot::{GroupLag, Happened, PartitionLag, PartitionMarks, Round, Snapshot};
+use crate::lag::rules::{About, Part, hanging, judge_group};
+use crate::lag::snapshot::{GroupLag, Happened, Method, PartitionLag, PartitionMarks, Round, Snapshot, TimeLag};
 use crate::lag::verdict::{Judgement, Verdict};
 use crate::lag::window::{Membership, Window};
 
@@ -57,7 +59,7 @@ fn marks(tracker: &Tracker, at: &facts::Spot, found: &PartitionFacts) -> Partiti
         log_start: found.log_start,
         stable_end: found.stable_end,
         end: found.end,
-        hanging: None,
+        hanging: hanging(kept, tracker.facts.ends_at_ms, &tracker.settings.thresholds),
         marks: kept.to_vec(),
     }
 }
@@ -109,21 +111,12 @@ impl GroupView<'_> {
             return None;
         }
         let owners = facts.map(owners).unwrap_or_default();
+        let before = happened.len();
         let mut partitions = self.partitions(group, facts, &owners, happened);
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         let is_known = |p: &&PartitionLag| p.judgement.verdict != Verdict::Unknown;
         let evaluated = partitions.iter().filter(is_known).count();
-        let judgement = if is_gone {
-            let why = format!("the group vanished with {left} offsets unread");
-            Judgement {
-                verdict: Verdict::Gone,
-                why,
-                numbers: BTreeMap::from([("lag".to_owned(), left)]),
-                window_ms: (now, now),
-            }
-        } else {
-            worst(&partitions, facts, now)
-        };
+        let judgement = self.judge(group, facts, &partitions, is_gone.then_some(left));
         group.said(&judgement, now);
         let known =
             |of: &dyn Fn(&PartitionLag) -> Figure| partitions.iter().filter_map(|p| of(p).ok()).collect::<Vec<i64>>();
@@ -132,9 +125,8 @@ impl GroupView<'_> {
         let times = known(&|p| p.time.map(|time| time.ms));
         let sum = |all: &[i64]| if all.is_empty() { Err(Unknown::NotYet) } else { Ok(all.iter().sum()) };
         let lag = sum(&lags);
-        if let Ok(lag) = lag {
-            group.was_behind(now, lag);
-        }
+        let has_lost = happened[before..].iter().any(|event| event.verdict == Verdict::Lost);
+        let forecasts = forecasts(group, &self.tracker.partitions, lag, has_lost, now);
         Some(GroupLag {
             group: self.name.clone(),
             kind: group.kind,
@@ -154,8 +146,40 @@ impl GroupView<'_> {
             partitions,
             history: group.history.iter().cloned().collect(),
             curve: group.curve.clone(),
-            forecasts: Vec::new(),
+            forecasts,
         })
+    }
+
+    fn judge(
+        &self,
+        group: &Group,
+        facts: Option<&GroupFacts>,
+        partitions: &[PartitionLag],
+        gone_with: Option<i64>,
+    ) -> Judgement {
+        let now = self.tracker.facts.ends_at_ms;
+        if gone_with.is_none() && partitions.is_empty() {
+            match facts.map(|facts| &facts.offsets) {
+                Some(Err(why)) => {
+                    return say(Verdict::Unknown, format!("its offsets could not be read: {why}"), &[], now);
+                }
+                None => return say(Verdict::Unknown, "the group was not listed this time".to_owned(), &[], now),
+                Some(Ok(_)) => {}
+            }
+        }
+        let rebalances: Vec<i64> = group.rebalances.iter().copied().collect();
+        let about = About {
+            now_ms: now,
+            is_required: self.tracker.settings.required.iter().any(|name| **name == **self.name),
+            is_listed: Some(gone_with.is_none()),
+            vanished_ms: group.missing_since_ms.filter(|_| gone_with.is_some()),
+            last_lag: gone_with,
+            is_gone_known: group.gone_is_known,
+            changes_ms: &rebalances,
+        };
+        let parts =
+            partitions.iter().map(|p| Part { topic: &p.topic, partition: p.partition, judgement: &p.judgement });
+        judge_group(&about, parts, &self.tracker.settings.thresholds)
     }
 
     fn partitions(
@@ -240,32 +264,6 @@ fn owners(facts: &GroupFacts) -> Owners {
     owners
 }
 
-fn worst(partitions: &[PartitionLag], facts: Option<&GroupFacts>, now: i64) -> Judgement {
-    let bad = partitions.iter().filter(|p| p.judgement.verdict.is_bad()).max_by_key(|p| p.judgement.verdict);
-    if let Some(worst) = bad {
-        let judgement = &worst.judgement;
-        return Judgement {
-            why: format!("{}[{}]: {}", worst.topic, worst.partition, judgement.why),
-            ..judgement.clone()
-        };
-    }
-    let known = partitions.iter().filter(|p| p.judgement.verdict == Verdict::Ok).count();
-    let (verdict, why) = match (known, partitions.len()) {
-        (0, 0) => match facts.map(|facts| &facts.offsets) {
-            Some(Err(why)) => (Verdict::Unknown, format!("its offsets could not be read: {why}")),
-            None => (Verdict::Unknown, "the group was not listed this time".to_owned()),
-            Some(Ok(_)) => (Verdict::Ok, "the group has committed nothing and owns nothing".to_owned()),
-        },
-        (0, _) => {
-            let why = partitions.first().map(|p| p.judgement.why.clone()).unwrap_or_default();
-            (Verdict::Unknown, why)
-        }
-        (known, all) if known == all => (Verdict::Ok, "every partition is well".to_owned()),
-        (known, all) => (Verdict::Ok, format!("{known} of {all} partitions are well, nothing is known of the others")),
-    };
-    Judgement { verdict, why, numbers: BTreeMap::new(), window_ms: (now, now) }
-}
-
 /// One group on one partition, on its way to be shown.
 struct SpotView<'a> {
     of: &'a GroupView<'a>,
@@ -279,10 +277,10 @@ struct SpotView<'a> {
 }
 
 impl SpotView<'_> {
-    fn committed(&self) -> Figure {
+    fn committed(&self) -> Figure<Committed> {
         let facts = self.facts.ok_or(Unknown::NotYet)?;
         let offsets = facts.offsets.as_ref().map_err(|why| *why)?;
-        offsets.get(self.at).copied().unwrap_or(Err(Unknown::NeverCommitted)).map(|committed| committed.offset)
+        offsets.get(self.at).copied().unwrap_or(Err(Unknown::NeverCommitted))
     }
 
     /// `None`: the commit is gone and nothing was unread.
@@ -291,7 +289,8 @@ impl SpotView<'_> {
         let now = tracker.facts.ends_at_ms;
         let found =
             tracker.facts.partitions.get(self.at).copied().unwrap_or(PartitionFacts::unknown(Unknown::NoSuchTopic));
-        let committed = self.committed();
+        let (share_lag, committed) =
+            (self.committed().ok().and_then(|c| c.share_lag), self.committed().map(|c| c.offset));
         let is_missing = committed == Err(Unknown::NeverCommitted)
             && spot.missing_since_ms.is_some_and(|since| since < tracker.facts.commits_at_ms);
         // A topic that was deleted takes its commits with it.
@@ -304,7 +303,15 @@ impl SpotView<'_> {
         let offset = committed.and_then(|committed| Ok(committed.max(found.log_start?)));
         let empty = Marks::default();
         let marks = tracker.partitions.get(self.at).unwrap_or(&empty);
-        let time = offset.and_then(|offset| spot.age(offset, end?, marks, now));
+        let past = tracker.settings.past.as_deref();
+        let counted = match (offset, end) {
+            (Ok(offset), Ok(end)) => past.and_then(|past| past.records(self.at, offset, end)),
+            _ => None,
+        };
+        let known = counted
+            .zip(past)
+            .and_then(|(counted, past)| from_past(counted, past.next_time(self.at, offset.ok()?), now));
+        let time = offset.and_then(|offset| known.map_or_else(|| spot.age(offset, end?, marks, now), Ok));
         let lost = committed.and_then(|committed| Ok((found.log_start? - committed).max(0)));
         if let (Ok(committed), Ok(log_start)) = (committed, found.log_start)
             && let Some((from, until)) = spot.count_lost(committed, log_start)
@@ -314,15 +321,22 @@ impl SpotView<'_> {
         if lag.is_ok() {
             spot.last_lag = lag.ok();
         }
+        let records = match lag {
+            Ok(0) => Ok(0),
+            // Kafka's own count of what no member has finished (KIP-1226).
+            _ if share_lag.is_some() => share_lag.ok_or(Unknown::NotYet),
+            _ => match counted {
+                Some(records) => Ok(records),
+                None => offset.and_then(|offset| spot.records_left(offset, end?)),
+            },
+        };
         let judgement = if is_missing {
             let left = spot.last_lag.unwrap_or(0);
             say(Verdict::Gone, format!("its commit vanished with {left} offsets unread"), &[("lag", left)], now)
         } else {
-            self.judge(spot, marks, (committed, end, lag), time.map(|time| now - time.ms), now)
-        };
-        let records = match lag {
-            Ok(0) => Ok(0),
-            _ => offset.and_then(|offset| spot.records_left(offset, end?)),
+            // Nothing but markers may be left.
+            let has_read_all = records == Ok(0);
+            self.judge(spot, marks, (committed, end, lag), has_read_all, time.map(|time| now - time.ms), now)
         };
         Some(PartitionLag {
             topic: self.at.0.clone(),
@@ -361,6 +375,7 @@ impl SpotView<'_> {
         spot: &mut Spot,
         marks: &Marks,
         (committed, end, lag): (Figure, Figure, Figure),
+        has_read_all: bool,
         unread_since_ms: Figure,
         now: i64,
     ) -> Judgement {
@@ -375,13 +390,9 @@ impl SpotView<'_> {
             return say(Verdict::Unknown, why.to_string(), &[], now);
         }
         spot.fill_lags(marks.kept());
-        let log_start = marks.last().map_or(0, |mark| mark.log_start);
-        if committed >= log_start && spot.has_read_all(committed, end) {
-            return say(Verdict::Ok, "only markers are left to read".to_owned(), &[], now);
-        }
         let owned = self.has_owners.then_some(self.owner.is_some());
         let tracker = self.of.tracker;
-        (tracker.settings.judge)(&Window {
+        tracker.settings.rules.judge(&Window {
             now_ms: now,
             commits: spot.commits.make_contiguous(),
             exact_commits: spot.is_exact,
@@ -390,7 +401,8 @@ impl SpotView<'_> {
             membership: self.about.0,
             membership_since_ms: self.about.1,
             owned,
-            unread_since_ms,
+            moved_ms: spot.moved_ms,
+            unread_since_ms: if has_read_all { Ok(now) } else { unread_since_ms },
             sibling_moved_ms: self.sibling,
         })
     }
@@ -418,6 +430,16 @@ impl SpotView<'_> {
         );
         Some(say(Verdict::Skip, why, &[("committed", committed), ("end", end)], now))
     }
+}
+
+/// The age of the next unread record, from what was read of the log.
+fn from_past(records: i64, times: Option<(i64, i64)>, now: i64) -> Option<TimeLag> {
+    if records == 0 {
+        return Some(TimeLag { ms: 0, at_least_ms: 0, at_most_ms: 0, method: Method::CaughtUp });
+    }
+    let (low, high) = times?;
+    let (at_least_ms, at_most_ms) = ((now - high).max(0), (now - low).max(0));
+    Some(TimeLag { ms: at_most_ms, at_least_ms, at_most_ms, method: Method::Index })
 }
 
 /// Offsets from max(committed, log start) to the end. A commit beyond the end has no lag.

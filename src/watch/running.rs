@@ -1,0 +1,182 @@
+//! Everything that runs under one set of settings, from its start to its end.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::audits::Audit;
+use super::groups::Groups;
+use super::observe::{self, Hint};
+use super::plan::Plan;
+use crate::alert::{Dispatcher, Place};
+use crate::alert::book::Evaluated;
+use crate::cli::now_ms;
+use crate::engine::Clock;
+use crate::engine::trace::{Found, Sought, look_up};
+use crate::serve::Server;
+use crate::serve::board::{Actions, Board, Pulse};
+
+pub struct Running {
+    plan: Plan,
+    board: Arc<Board>,
+    hint: Hint,
+    alerts: Arc<Dispatcher>,
+    audits: Vec<Audit>,
+    groups: Option<Groups>,
+    server: Option<Server>,
+    /// When each audit's report was last judged.
+    judged: BTreeMap<String, i64>,
+}
+
+impl Running {
+    pub fn start(plan: Plan, board: Arc<Board>) -> anyhow::Result<Self> {
+        let hint = Hint { brokers: plan.brokers.clone() };
+        let clock: Clock = Arc::new(now_ms);
+        let alerts = Dispatcher::start(&plan.alert, &plan.state.join("alerts"), plan.place(), clock)?;
+        let alerts = Arc::new(alerts);
+        let actions: Arc<dyn Actions> = Arc::new(Hands { alerts: alerts.clone(), ledgers: plan.ledgers() });
+        // First the page, so that an address in use is found before anything is read.
+        let server = Server::start(&plan.serve, board.clone(), actions)?;
+        tracing::info!(address = %server.address(), "serving");
+        let mut running = Self {
+            groups: None,
+            audits: Vec::new(),
+            server: Some(server),
+            judged: BTreeMap::new(),
+            plan,
+            board,
+            hint,
+            alerts,
+        };
+        running.start_groups()?;
+        for (name, plan) in &running.plan.audits {
+            let audit = Audit::start(name.clone(), plan.clone()).context("starting an audit")?;
+            running.audits.push(audit);
+        }
+        running.tick();
+        Ok(running)
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn start_groups(&mut self) -> anyhow::Result<()> {
+        let Some(plan) = &self.plan.groups else { return Ok(()) };
+        let (alerts, hint) = (self.alerts.clone(), self.hint.clone());
+        let heard = Box::new(move |round: Result<&crate::lag::snapshot::Snapshot, String>| match round {
+            Ok(snapshot) => {
+                let (evaluated, observed) = observe::lag(snapshot, &hint);
+                alerts.observe(&evaluated, &observed);
+                alerts.observe(&Evaluated::kinds(["unreachable"]), &[]);
+            }
+            Err(why) => {
+                let command = format!("kcat -b {} -L", hint.brokers);
+                let trouble = observe::trouble("unreachable", "groups", why, command);
+                alerts.observe(&Evaluated::kinds(["unreachable"]), &[trouble]);
+            }
+        });
+        let groups = Groups::start(plan.clone(), &self.plan.state, self.board.clone(), heard);
+        self.groups = Some(groups.context("starting the thread that watches groups")?);
+        Ok(())
+    }
+
+    /// Brings the board up to date and tells the alerts what the audits found.
+    pub fn tick(&mut self) {
+        let views = self.audits.iter().map(|audit| (audit.name.clone(), audit.view())).collect();
+        self.board.audits.store(Arc::new(views));
+        let mut pulses: BTreeMap<String, Pulse> = BTreeMap::new();
+        pulses.extend(self.groups.iter().map(|groups| ("lag".to_owned(), groups.pulse())));
+        pulses.extend(self.audits.iter().map(|audit| (format!("audit:{}", audit.name), audit.pulse())));
+        self.board.pulses.store(Arc::new(pulses));
+        let is_news = self.judge_audits();
+        let incidents = self.alerts.incidents();
+        let is_changed = is_news || **self.board.incidents.load() != incidents;
+        self.board.incidents.store(Arc::new(incidents));
+        self.board.sinks.store(Arc::new(self.alerts.sinks()));
+        if is_changed {
+            self.board.touch();
+        }
+    }
+
+    /// Findings of all audits in one go: what one of them does not read, another may.
+    fn judge_audits(&mut self) -> bool {
+        let now = self.audits.iter().map(|audit| (audit.name.clone(), audit.report().map_or(0, |stamped| stamped.at_ms)));
+        let now: BTreeMap<String, i64> = now.collect();
+        let is_news = now != self.judged;
+        self.judged = now;
+        if !is_news {
+            return false;
+        }
+        // An audit that has not reported yet may hold what an earlier run told of.
+        let all_report = self.judged.values().all(|&at_ms| at_ms > 0);
+        let kinds: Vec<&str> = observe::audit_kinds().collect();
+        let evaluated = if all_report { Evaluated::kinds(kinds) } else { Evaluated::nothing() };
+        let reports: Vec<_> = self.audits.iter().filter_map(Audit::report).collect();
+        let found = reports.iter().flat_map(|stamped| observe::findings(&stamped.report, &self.hint));
+        self.alerts.observe(&evaluated, &found.collect::<Vec<_>>());
+        let troubles = self.audits.iter().filter_map(|audit| {
+            let command = format!("sordini ledger stat {}", self.plan.state.join("audits").join(&audit.name).display());
+            Some(observe::trouble("audit-stopped", &audit.name, audit.trouble()?, command))
+        });
+        self.alerts.observe(&Evaluated::kinds(["audit-stopped"]), &troubles.collect::<Vec<_>>());
+        true
+    }
+
+    /// Commits everything and ends.
+    pub fn stop(mut self) {
+        if let Some(groups) = &self.groups {
+            groups.ask_to_stop();
+        }
+        self.audits.iter().for_each(Audit::ask_to_stop);
+        self.audits.iter_mut().for_each(Audit::join);
+        if let Some(groups) = &mut self.groups {
+            groups.join();
+        }
+        // What the audits found last is told as well.
+        self.tick();
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+        if let Err(error) = self.alerts.stop() {
+            tracing::error!(%error, "the alerts could not be kept");
+        }
+    }
+}
+
+/// What a person does on the page.
+struct Hands {
+    alerts: Arc<Dispatcher>,
+    /// By audit.
+    ledgers: Vec<(String, PathBuf)>,
+}
+
+impl Actions for Hands {
+    fn acknowledge(&self, incident: &str, by: &str, note: &str) -> Result<(), String> {
+        self.alerts.acknowledge(incident, by, note).map(|_| ()).ok_or_else(|| no_such(incident))
+    }
+
+    fn mute(&self, incident: &str, until_ms: Option<i64>) -> Result<(), String> {
+        self.alerts.mute(incident, until_ms).map(|_| ()).ok_or_else(|| no_such(incident))
+    }
+
+    /// In the ledger of every audit; one that cannot be asked is told, not passed over.
+    fn search(&self, identity: &str) -> Result<Vec<serde_json::Value>, String> {
+        let mut lines = Vec::new();
+        for (name, dir) in &self.ledgers {
+            let sought = Sought::Id(identity.to_owned());
+            let found = look_up(dir, &sought, None, None).map_err(|error| format!("audit {name}: {error}"))?;
+            for mut line in found.iter().flat_map(Found::lines) {
+                line["audit"] = name.as_str().into();
+                lines.push(line);
+            }
+        }
+        Ok(lines)
+    }
+}
+
+fn no_such(incident: &str) -> String {
+    format!("no incident {incident} is open")
+}
