@@ -37,6 +37,7 @@ use super::{Assignment, Cleanup, PartitionInfo, Properties, Reader, Selection, S
 use cluster::{Cluster, Marks, Spot, TopicMetadata};
 use config::Config;
 use errors::KafkaError;
+pub use errors::is_denial;
 use lane::{Lane, Manner};
 use reader::{FetchReader, SharedCluster};
 
@@ -55,6 +56,11 @@ pub struct KafkaSource {
 }
 
 impl KafkaSource {
+    /// Whether the settings can be used, without reaching for a broker.
+    pub fn check(properties: &Properties) -> Result<(), SourceError> {
+        Config::resolve(properties).map(drop)
+    }
+
     /// Reaches the cluster; which topics there are is asked by [`Source::partitions`].
     pub fn connect(properties: &Properties, selection: Selection) -> Result<Self, SourceError> {
         let config = Arc::new(Config::resolve(properties)?);
