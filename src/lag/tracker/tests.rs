@@ -83,7 +83,7 @@ fn tracker() -> Tracker {
 }
 
 fn round(tracker: &mut Tracker, world: &World) -> Snapshot {
-    tracker.take(world.facts());
+    tracker.take(world.facts(), None);
     tracker.judge(&HashMap::new())
 }
 

@@ -395,7 +395,7 @@ impl SpotView<'_> {
         tracker.settings.rules.judge(&Window {
             now_ms: now,
             commits: spot.commits.make_contiguous(),
-            exact_commits: spot.is_exact,
+            exact_commits: spot.is_exact && tracker.is_streamed,
             marks: marks.kept(),
             read_committed: tracker.reads_committed(self.of.name),
             membership: self.about.0,
