@@ -8,7 +8,7 @@ use sordini_lab::{Directory, Kafka, Process, free_port, http, root};
 use crate::groups::World;
 use crate::measure::{Requests, Sample, median, peak_mb, scrape, value};
 
-const CYCLES: usize = 3;
+const CYCLES: usize = 2;
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Its own figure for a cycle, which begins when it is connected.
@@ -86,11 +86,12 @@ fn updated(page: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// Its defaults, with the partitions' series that sordini has, too.
+/// Its defaults, with the partitions' series that sordini has, too. A cycle that takes longer than `poll_interval` is
+/// given up.
 fn config(bootstrap: &str, port: u16, at_once: u32) -> String {
     format!(
         r#"[exporter]
-poll_interval = "4s"
+poll_interval = "15s"
 staleness_threshold = "30m"
 http_host = "127.0.0.1"
 http_port = {port}

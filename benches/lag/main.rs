@@ -58,6 +58,9 @@ fn main() {
             klag::run(&kafka, &requests, &world, "klag-exporter, 64 groups at once", 64),
         ];
         for (name, sample) in taken {
+            if let Ok(Sample { seconds, peak_mb, .. }) = &sample {
+                eprintln!("bench: {name}: {seconds:.3} s, {peak_mb:.0} MB");
+            }
             match sample {
                 Err(why) => eprintln!("bench: {name}: {why}"),
                 Ok(_) if turn == 0 => {}

@@ -69,7 +69,7 @@ fn complete(lags: usize, world: &World) -> Result<(), String> {
 fn look_on(kafka: &Kafka, requests: &Requests, world: &World) -> Result<Sample, String> {
     let directory = Directory::new("sordini watch");
     let port = free_port();
-    let config = config(&kafka.bootstrap(), &directory.join("ledger").display().to_string(), port);
+    let config = config(&kafka.bootstrap(), &directory.join("state").display().to_string(), port);
     let config = directory.write("sordini.toml", &config);
     let command = [SORDINI.to_owned(), "watch".to_owned(), "-c".to_owned(), config.display().to_string()];
     let process = Process::start(&command, &directory);
@@ -105,13 +105,13 @@ fn look_on(kafka: &Kafka, requests: &Requests, world: &World) -> Result<Sample, 
 }
 
 /// Both families of other exporters, too, so that the page is as long as it gets.
-fn config(bootstrap: &str, ledger: &str, port: u16) -> String {
+fn config(bootstrap: &str, state: &str, port: u16) -> String {
     format!(
         r#"version = 1
-ledger = "{ledger}"
+state = "{state}"
 
 [kafka]
-brokers = ["{bootstrap}"]
+"bootstrap.servers" = "{bootstrap}"
 
 [lag]
 interval = "4s"

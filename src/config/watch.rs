@@ -100,3 +100,68 @@ impl WatchFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "version = 1\n[kafka]\n\"bootstrap.servers\" = \"k:9092\"\n";
+
+    fn read(text: &str, variables: &[(&str, &str)]) -> Result<WatchFile, String> {
+        let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        WatchFile::from_text(text, Path::new("w.toml"), &Overrides::new(variables)).map_err(|error| error.to_string())
+    }
+
+    /// The shipped file says what the defaults are, so it must say what they really are.
+    #[test]
+    fn the_example_in_the_repository_is_valid_and_true() {
+        let text = include_str!("../../config/sordini.toml");
+        let file = read(text, &[]).unwrap();
+        assert_eq!(file.lag.thresholds, crate::lag::rules::Thresholds::default());
+    }
+
+    #[test]
+    fn a_mistake_has_its_line_and_column() {
+        for (text, at, what) in [
+            ("[lag]\nintervall = \"5s\"\n", "w.toml:5:1: ", "intervall"),
+            ("[lag]\ngroups = [\"pay.(\"]\n", "w.toml:5:12: ", "lag.groups"),
+            ("[[audit]]\nname = \"../x\"\ntopics = [\"t\"]\n", "w.toml:5:8: ", "directory"),
+            ("[[audit]]\nname = \"x\"\n", "w.toml:4:1: ", "no topics"),
+            ("[lag.thresholds]\nsilent-after = \"soon\"\n", "w.toml:5:16: ", "write it as in"),
+        ] {
+            let error = read(&format!("{MINIMAL}{text}"), &[]).unwrap_err();
+            assert!(error.starts_with(at) && error.contains(what), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_environment_wins_and_is_named_when_it_is_wrong() {
+        let file = read(
+            MINIMAL,
+            &[
+                ("SORDINI__LAG__INTERVAL", "5s"),
+                ("SORDINI__LAG__REQUIRED", "[\"a\"]"),
+                ("SORDINI__LAG__THRESHOLDS__ALLOWED_LAG", "7"),
+                ("SORDINI__KAFKA__SASL_USERNAME", "123"),
+                ("SORDINI_BROKERS", "another matter"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(file.lag.interval, Some(Duration::from_secs(5)));
+        assert_eq!((file.lag.required, file.lag.thresholds.allowed_lag), (vec!["a".to_owned()], 7));
+        assert_eq!(file.kafka["sasl.username"], "123");
+        let error = read(MINIMAL, &[("SORDINI__LAG__INTERVALL", "5s")]).unwrap_err();
+        assert!(error.contains("SORDINI__LAG__INTERVALL") && error.contains("unknown field"), "{error}");
+    }
+
+    #[test]
+    fn secrets_stand_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("secret"), "hush\n").unwrap();
+        let text = format!("{MINIMAL}\"sasl.password\" = \"${{file:secret}}\"\n");
+        let read = |text: &str| WatchFile::from_text(text, &dir.path().join("w.toml"), &Overrides::default());
+        assert_eq!(read(&text).unwrap().kafka["sasl.password"], "hush");
+        let error = read(&text.replace("secret", "nothing")).unwrap_err().to_string();
+        assert!(error.contains("sasl.password") && error.contains("nothing"), "{error}");
+    }
+}

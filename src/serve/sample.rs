@@ -83,6 +83,7 @@ pub fn snapshot() -> Snapshot {
         cluster: "backbone".to_owned(),
         groups,
         partitions,
+        happened: Vec::new(),
         troubles: vec!["broker 3 at kafka-3:9092 did not answer within 5 s; 1 partition is unknown".to_owned()],
         round: Round { number: 812, seconds: 0.412, requests: 23, evaluated, expected },
     }
@@ -135,6 +136,7 @@ pub fn by_verdict(verdict: Verdict) -> GroupLag {
         kind: GroupKind::Consumer,
         state: Ok(GroupState::Stable),
         members: Ok(3),
+        offsets: Ok(()),
         lag: Ok(behind + 15),
         record_lag: Ok(behind + 9),
         max_lag: Ok(behind),

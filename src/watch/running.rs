@@ -10,18 +10,21 @@ use super::audits::Audit;
 use super::groups::Groups;
 use super::observe::{self, Hint};
 use super::plan::Plan;
-use crate::alert::{Dispatcher, Place};
 use crate::alert::book::Evaluated;
+use crate::alert::Dispatcher;
 use crate::cli::now_ms;
 use crate::engine::Clock;
+use crate::engine::index::Indexes;
 use crate::engine::trace::{Found, Sought, look_up};
-use crate::serve::Server;
 use crate::serve::board::{Actions, Board, Pulse};
+use crate::serve::{Info, Server, Settings};
 
 pub struct Running {
     plan: Plan,
     board: Arc<Board>,
     hint: Hint,
+    /// What the audits remember of records, for the groups' lag.
+    indexes: Arc<Indexes>,
     alerts: Arc<Dispatcher>,
     audits: Vec<Audit>,
     groups: Option<Groups>,
@@ -38,7 +41,7 @@ impl Running {
         let alerts = Arc::new(alerts);
         let actions: Arc<dyn Actions> = Arc::new(Hands { alerts: alerts.clone(), ledgers: plan.ledgers() });
         // First the page, so that an address in use is found before anything is read.
-        let server = Server::start(&plan.serve, board.clone(), actions)?;
+        let server = Server::start(Settings::read(&plan.serve)?, board.clone(), actions, Info::default())?;
         tracing::info!(address = %server.address(), "serving");
         let mut running = Self {
             groups: None,
@@ -48,11 +51,14 @@ impl Running {
             plan,
             board,
             hint,
+            indexes: Arc::default(),
             alerts,
         };
         running.start_groups()?;
         for (name, plan) in &running.plan.audits {
-            let audit = Audit::start(name.clone(), plan.clone()).context("starting an audit")?;
+            let mut plan = plan.clone();
+            plan.settings.indexes = Some(running.indexes.clone());
+            let audit = Audit::start(name.clone(), plan).context("starting an audit")?;
             running.audits.push(audit);
         }
         running.tick();
@@ -78,7 +84,9 @@ impl Running {
                 alerts.observe(&Evaluated::kinds(["unreachable"]), &[trouble]);
             }
         });
-        let groups = Groups::start(plan.clone(), &self.plan.state, self.board.clone(), heard);
+        let mut plan = plan.clone();
+        plan.settings.past = Some(self.indexes.clone());
+        let groups = Groups::start(plan, &self.plan.state, self.board.clone(), heard);
         self.groups = Some(groups.context("starting the thread that watches groups")?);
         Ok(())
     }
@@ -103,7 +111,8 @@ impl Running {
 
     /// Findings of all audits in one go: what one of them does not read, another may.
     fn judge_audits(&mut self) -> bool {
-        let now = self.audits.iter().map(|audit| (audit.name.clone(), audit.report().map_or(0, |stamped| stamped.at_ms)));
+        let now =
+            self.audits.iter().map(|audit| (audit.name.clone(), audit.report().map_or(0, |stamped| stamped.at_ms)));
         let now: BTreeMap<String, i64> = now.collect();
         let is_news = now != self.judged;
         self.judged = now;

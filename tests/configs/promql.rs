@@ -20,7 +20,8 @@ pub fn names(expression: &str) -> Names {
     while let Some(first) = rest.chars().next() {
         if first.is_ascii_alphabetic() || first == '_' {
             let (word, after) = word(rest);
-            let is_call = after.trim_start().starts_with('(');
+            let next = after.trim_start();
+            let is_call = next.starts_with('(') || ["by", "without"].contains(&self::word(next).0);
             takes_list = LISTS.contains(&word);
             if !takes_list && !is_call && !OPERATORS.contains(&word.to_lowercase().as_str()) {
                 found.metrics.push((word.to_owned(), BTreeSet::new()));
@@ -84,11 +85,12 @@ fn string(text: &str) -> &str {
     &text[end.expect("the string ends") + 2..]
 }
 
-/// The selector in Grafana's `label_values(selector, label)`.
-pub fn of_label_values(query: &str) -> &str {
+/// Selector and label in Grafana's `label_values(selector, label)`.
+pub fn of_label_values(query: &str) -> (&str, &str) {
     let inner = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
     let inner = inner.unwrap_or_else(|| panic!("no label_values: {query}"));
-    inner.rsplit_once(',').unwrap_or_else(|| panic!("no label: {query}")).0
+    let (selector, label) = inner.rsplit_once(',').unwrap_or_else(|| panic!("no label: {query}"));
+    (selector, label.trim())
 }
 
 /// The expression as Grafana sends it; `Err` with a variable that is not declared.
@@ -116,7 +118,7 @@ fn an_expression_is_taken_apart() {
     let labels = |labels: &[&str]| labels.iter().map(|&label| label.to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(found.metrics, [("a_b".to_owned(), labels(&["job", "z"])), ("c".to_owned(), labels(&[]))]);
     assert_eq!(found.grouped_by, labels(&["group", "topic"]));
-    assert_eq!(of_label_values("label_values(a{b=\"c,d\"}, e)"), "a{b=\"c,d\"}");
+    assert_eq!(of_label_values("label_values(a{b=\"c,d\"}, e)"), ("a{b=\"c,d\"}", "e"));
     let declared = ["job".to_owned()];
     assert_eq!(without_variables("a{b=~\"$job\"}[$__rate_interval]", &declared).as_deref(), Ok("a{b=~\".*\"}[1m]"));
     assert_eq!(without_variables("a{b=~\"$jobs\"}", &declared), Err("jobs".to_owned()));

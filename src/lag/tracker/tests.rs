@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::lag::facts::{Committed, GroupKind, GroupState, Member};
-use crate::lag::figure::Figure;
+use crate::lag::figure::{Figure, Unknown};
 use crate::lag::snapshot::{GroupLag, Method, PartitionLag};
 use crate::lag::verdict::Verdict;
 
@@ -83,7 +83,7 @@ fn tracker() -> Tracker {
 }
 
 fn round(tracker: &mut Tracker, world: &World) -> Snapshot {
-    tracker.take(world.facts());
+    tracker.take(world.facts(), None);
     tracker.judge(&HashMap::new())
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Tracker;
+use super::foresee::forecasts;
 use super::group::Group;
 use super::marks::Marks;
 use super::spot::Spot;
@@ -110,6 +111,7 @@ impl GroupView<'_> {
             return None;
         }
         let owners = facts.map(owners).unwrap_or_default();
+        let before = happened.len();
         let mut partitions = self.partitions(group, facts, &owners, happened);
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         let is_known = |p: &&PartitionLag| p.judgement.verdict != Verdict::Unknown;
@@ -123,9 +125,8 @@ impl GroupView<'_> {
         let times = known(&|p| p.time.map(|time| time.ms));
         let sum = |all: &[i64]| if all.is_empty() { Err(Unknown::NotYet) } else { Ok(all.iter().sum()) };
         let lag = sum(&lags);
-        if let Ok(lag) = lag {
-            group.was_behind(now, lag);
-        }
+        let has_lost = happened[before..].iter().any(|event| event.verdict == Verdict::Lost);
+        let forecasts = forecasts(group, &self.tracker.partitions, lag, has_lost, now);
         Some(GroupLag {
             group: self.name.clone(),
             kind: group.kind,
@@ -145,7 +146,7 @@ impl GroupView<'_> {
             partitions,
             history: group.history.iter().cloned().collect(),
             curve: group.curve.clone(),
-            forecasts: Vec::new(),
+            forecasts,
         })
     }
 
@@ -394,7 +395,7 @@ impl SpotView<'_> {
         tracker.settings.rules.judge(&Window {
             now_ms: now,
             commits: spot.commits.make_contiguous(),
-            exact_commits: spot.is_exact,
+            exact_commits: spot.is_exact && tracker.is_streamed,
             marks: marks.kept(),
             read_committed: tracker.reads_committed(self.of.name),
             membership: self.about.0,
