@@ -18,18 +18,18 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// follower that lagged takes over another of its partitions: what a group has read and committed there is no more.
 #[test]
 fn a_dead_leader_blanks_its_partitions_only_and_a_log_that_is_cut_back_is_noticed() {
-    let options = ["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"].iter().fold(
-        Options { heap_mb: 384, ..Options::default() },
-        |options, topic| {
-            options.with(&format!("{topic}.replication.factor"), "3").with(&format!("{topic}.min.isr"), "1")
-        },
-    );
-    let mut cluster = Cluster::start(3, &options);
+    let mut cluster = Cluster::start(3, &Options { heap_mb: 384, ..Options::default() });
+    // Broker 1 coordinates every group. Broker 3 takes over, but for one partition that has no other replica.
+    let lone =
+        (0..4).find(|p| ["cut", "at-work"].iter().all(|group| coordinated_by(group) != *p)).expect("one of four");
+    let replicas: Vec<&[i32]> = (0..4).map(|p| if p == lone { &[1][..] } else { &[1, 3] }).collect();
+    cluster.create_topic_on("__consumer_offsets", &replicas, &[("cleanup.policy", "compact")]);
     cluster.create_topic_on("spread", &[&[1], &[3], &[3]], &[]);
     cluster.create_topic_on("work", &[&[3]], &[]);
     cluster.create_topic_on("cut", &[&[1, 2]], &[("unclean.leader.election.enable", "true")]);
-    // Many groups, so that every broker coordinates some.
-    let groups: Vec<String> = (0..9).map(|n| format!("spread-{n}")).collect();
+    let groups: Vec<String> = (0..12).map(|n| format!("spread-{n}")).collect();
+    let (orphans, adopted): (Vec<_>, Vec<_>) = groups.iter().partition(|group| coordinated_by(group) == lone);
+    assert!(!orphans.is_empty() && !adopted.is_empty());
     cluster.producer(&[("acks", "all")]).send_all(&[numbered("spread", 2, 10), numbered("cut", 0, 100)].concat());
     cluster.pause(2);
     let alone = cluster.producer(&[("acks", "1")]);
@@ -52,8 +52,8 @@ fn a_dead_leader_blanks_its_partitions_only_and_a_log_that_is_cut_back_is_notice
     watched.says("cut", 0, Verdict::Skip, 40);
     let cut = watched.partition("cut", 0);
     assert_eq!((cut.committed, cut.end, cut.lag), (Ok(160), Ok(100), Err(Unknown::OtherLog)));
-    // Coordinators have moved when every group is known again.
-    for name in &groups {
+    // Coordinators have moved when their groups are known again.
+    for name in &adopted {
         let what = format!("{name} is known but for one partition");
         watched.within(&what, 40, |snapshot| {
             let group = group(snapshot, name)?;
@@ -63,7 +63,17 @@ fn a_dead_leader_blanks_its_partitions_only_and_a_log_that_is_cut_back_is_notice
     watched.pass(3);
     let last = watched.last();
     assert!(last.round.evaluated < last.round.expected, "{:?}", last.round);
-    for name in &groups {
+    for name in &orphans {
+        let orphan = group(&last, name).expect("it is remembered");
+        assert_eq!(
+            (orphan.judgement.verdict, orphan.evaluated, orphan.expected),
+            (Verdict::Unknown, 0, 3),
+            "{orphan:?}"
+        );
+        assert!(orphan.lag.is_err() && orphan.record_lag.is_err() && orphan.max_time_ms.is_err(), "{orphan:?}");
+    }
+    assert!(last.troubles.iter().any(|trouble| trouble.contains("__consumer_offsets")), "{:?}", last.troubles);
+    for name in &adopted {
         let group = group(&last, name).expect("it is known");
         let [first, second, third] = &group.partitions[..] else { panic!("{group:?}") };
         assert_eq!((group.judgement.verdict, group.lag), (Verdict::Ok, Ok(5)), "{:?}", group.judgement);
@@ -98,4 +108,10 @@ fn patient(bootstrap: &str) -> Plan {
         ..watch::thresholds()
     };
     Plan { settings: watch::settings(thresholds), ..watch::plan(bootstrap) }
+}
+
+/// The partition of `__consumer_offsets` that a group's commits are in: by Java's hash of its name.
+fn coordinated_by(group: &str) -> usize {
+    let hash = group.bytes().fold(0i32, |hash, byte| hash.wrapping_mul(31).wrapping_add(i32::from(byte)));
+    (hash & i32::MAX) as usize % 4
 }

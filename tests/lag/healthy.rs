@@ -121,7 +121,7 @@ fn transactions(world: &World, until: Instant) {
 fn restarting(world: &World, until: Instant) {
     while Instant::now() < until {
         let worker = world.kafka.consumer("well-restarting", &["well"], &[]).work(CADENCE);
-        thread::sleep(Duration::from_secs(12));
+        thread::sleep(Duration::from_secs(20));
         worker.leave();
         thread::sleep(Duration::from_millis(700));
     }

@@ -35,8 +35,8 @@ pub fn thresholds() -> Thresholds {
         rising_after: seconds(4),
         rewind_grace: seconds(2),
         hanging_after: seconds(4),
-        flapping_changes: 8,
-        flapping_within: seconds(20),
+        flapping_changes: 6,
+        flapping_within: seconds(30),
         ..Thresholds::default()
     }
 }
