@@ -30,7 +30,11 @@ pub struct World {
 pub fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
-        let kafka = Kafka::start(Options { authorizer: true, ..Options::secure() });
+        // Groups of the new kind hand partitions over at their heartbeats: no slower than the thresholds are short.
+        let options = Options { authorizer: true, ..Options::secure() }
+            .with("group.consumer.min.heartbeat.interval.ms", "500")
+            .with("group.consumer.heartbeat.interval.ms", "500");
+        let kafka = Kafka::start(options);
         let mut plan = watch::plan(&kafka.bootstrap());
         plan.settings.required = vec!["required-and-absent".to_owned()];
         let watch = Watch::start(plan);
