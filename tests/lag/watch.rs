@@ -1,6 +1,7 @@
 //! A watcher in the background that judges a cluster once a second, and a memory of all it ever said.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -32,7 +33,8 @@ pub fn thresholds() -> Thresholds {
         stall_after: seconds(4),
         no_owner_after: seconds(3),
         rebalance_within: seconds(6),
-        rising_after: seconds(4),
+        // Longer than a stall: a partition that stands still loses ground as well.
+        rising_after: seconds(7),
         rewind_grace: seconds(2),
         hanging_after: seconds(4),
         flapping_changes: 6,
@@ -82,6 +84,18 @@ pub struct Said {
     pub partition: Option<(String, i32)>,
     pub verdict: Verdict,
     pub why: String,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.partition.as_ref().map(|(topic, partition)| format!(" on {topic}[{partition}]"));
+        let place = place.unwrap_or_default();
+        write!(f, "round {}: {}{place} is {}: {}", self.round, self.group, self.verdict, self.why)
+    }
+}
+
+fn list(said: &[Said]) -> String {
+    said.iter().map(|said| format!("\n  {said}")).collect()
 }
 
 #[derive(Default)]
@@ -205,7 +219,7 @@ impl Watch {
 
     /// The same of the group as a whole.
     pub fn says_of(&self, name: &str, verdict: Verdict, rounds: u64) -> GroupLag {
-        self.within(&format!("{name} is {verdict}: {:?}", self.bad(name)), rounds, |snapshot| {
+        self.within(&format!("{name} is {verdict}; before it was{}", list(&self.bad(name))), rounds, |snapshot| {
             group(snapshot, name).filter(|group| group.judgement.verdict == verdict).cloned()
         })
     }
@@ -218,7 +232,7 @@ impl Watch {
     /// Nothing bad was ever said of the group but this.
     pub fn only(&self, name: &str, allowed: &[Verdict]) {
         let other: Vec<Said> = self.bad(name).into_iter().filter(|said| !allowed.contains(&said.verdict)).collect();
-        assert!(other.is_empty(), "of {name} was also said: {other:#?}");
+        assert!(other.is_empty(), "of {name} was also said:{}", list(&other));
     }
 
     /// The same of one partition.
@@ -226,7 +240,7 @@ impl Watch {
         let at = |said: &Said| said.partition.as_ref().is_some_and(|(_, p)| *p == partition);
         let all = self.bad(name).into_iter();
         let other: Vec<Said> = all.filter(|said| at(said) && !allowed.contains(&said.verdict)).collect();
-        assert!(other.is_empty(), "of {name}[{partition}] was also said: {other:#?}");
+        assert!(other.is_empty(), "of {name}[{partition}] was also said:{}", list(&other));
     }
 
     pub fn happened(&self, name: &str) -> Vec<Happened> {
