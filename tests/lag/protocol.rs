@@ -9,7 +9,7 @@ use sordini::lag::figure::Unknown;
 use sordini::lag::verdict::Verdict;
 use sordini::report::lag::Outcome;
 use sordini_lab::broker::{Listener, OTHER_USER};
-use sordini_lab::java;
+use sordini_lab::{java, wait_for};
 
 use crate::watch::{self, Watch, group};
 use crate::world::{Scenario, World, numbered, play};
@@ -86,7 +86,8 @@ fn streams(world: &World) {
     let name = "streams-app";
     let kafka = &world.kafka;
     kafka.create_topic(name, 1, &[]);
-    join_streams(&kafka.bootstrap(), name, name);
+    // The first group of a broker has to wait for its coordinator.
+    wait_for("it joins", Duration::from_secs(30), || (join_streams(&kafka.bootstrap(), name, name) == 0).then_some(()));
     let args = ["--bootstrap-server", &kafka.bootstrap(), "--list"];
     let listed = java::run("org.apache.kafka.tools.GroupsCommand", &args);
     let is_streams = |line: &str| line.starts_with(name) && line.contains("Streams");
@@ -97,8 +98,9 @@ fn streams(world: &World) {
     assert!(last.troubles.is_empty(), "{:?}", last.troubles);
 }
 
-/// A first heartbeat, version 0: the client libraries at hand do not speak this protocol.
-fn join_streams(address: &str, group: &str, topic: &str) {
+/// A first heartbeat, version 0, and the error it is answered with: the client libraries at hand do not speak this
+/// protocol.
+fn join_streams(address: &str, group: &str, topic: &str) -> i16 {
     let mut request = Vec::new();
     let short = |out: &mut Vec<u8>, number: i16| out.extend(number.to_be_bytes());
     let int = |out: &mut Vec<u8>, number: i32| out.extend(number.to_be_bytes());
@@ -138,5 +140,5 @@ fn join_streams(address: &str, group: &str, topic: &str) {
     stream.write_all(&request).expect("it takes bytes");
     let mut answer = [0; 4 + 4 + 1 + 4 + 2];
     stream.read_exact(&mut answer).expect("it answers");
-    assert_eq!(i16::from_be_bytes([answer[13], answer[14]]), 0, "{answer:?}");
+    i16::from_be_bytes([answer[13], answer[14]])
 }
