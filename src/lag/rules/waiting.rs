@@ -71,7 +71,14 @@ fn overdue(
 ) -> Option<Judgement> {
     let is_rebalancing = window.membership == Membership::Rebalancing
         && place.now_ms.saturating_sub(window.membership_since_ms) < ms(thresholds.rebalance_within);
-    let is_better = trend.is_some_and(|trend| trend.tau <= FALLING || trend.is_recovering);
+    let is_better = match trend {
+        Some(trend) => trend.tau <= FALLING || trend.is_recovering,
+        // It has just come back from a long pause: the next commits will tell.
+        None => {
+            let moved_ago = place.now_ms.saturating_sub(place.moved_at(window));
+            window.commits.len() > 1 && moved_ago <= ms(thresholds.stall_after)
+        }
+    };
     if is_better || is_rebalancing || waited_ms <= Cadence::bound_ms(cadence, ms(thresholds.max_time_lag), thresholds) {
         return None;
     }
