@@ -98,7 +98,8 @@ pub fn retention_fills(marks: &[Mark], retention_ms: Option<i64>, now_ms: i64) -
         return Some(forecast(RETENTION_FILLS, Some(now_ms), format!("{now_covered}, and {plan}")));
     }
     // Until the first segment went the log only grew.
-    let growing = marks.iter().take_while(|mark| mark.log_start == marks[0].log_start).last().map_or(0, |mark| mark.at_ms);
+    let growing =
+        marks.iter().take_while(|mark| mark.log_start == marks[0].log_start).last().map_or(0, |mark| mark.at_ms);
     let since = &covers[covers.partition_point(|(at_ms, _)| *at_ms <= growing)..];
     let fall = -median_slope(since, |point| *point);
     let goes_on =

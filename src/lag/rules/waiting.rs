@@ -33,6 +33,10 @@ pub fn judge(window: &Window<'_>, place: &Place<'_>, thresholds: &Thresholds) ->
     }
     let trend = trend.filter(|trend| rises(trend, cadence, thresholds))?;
     let behind_ms = trend.behind_ms()?;
+    // A lag that comes from standing still is no loss of ground; whether it stands for too long is judged elsewhere.
+    if place.now_ms.saturating_sub(place.moved_at(window)) > behind_ms / 2 {
+        return None;
+    }
     let why = format!(
         "the lag rose from {} to {} offsets within {}, by trend {} of {} written meanwhile: it is {} behind and loses ground",
         thousands(trend.first_lag.unsigned_abs()),

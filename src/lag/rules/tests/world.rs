@@ -267,7 +267,9 @@ impl World {
         } else if self.committed >= self.readable() {
             Ok(now_ms)
         } else {
-            Ok(at_ms(self.ends.partition_point(|end| *end <= self.committed) as i64).min(now_ms - 1))
+            let markers = i64::from(self.plan.is_transactional);
+            let written = self.ends.partition_point(|end| *end - markers <= self.committed);
+            Ok(at_ms(written as i64).min(now_ms - 1))
         };
         Window {
             now_ms,
