@@ -107,7 +107,14 @@ fn overdue(
 fn rises(trend: &Trend, cadence: Option<Cadence>, thresholds: &Thresholds) -> bool {
     let share = trend.rise as f64 / trend.written.max(1) as f64;
     let is_steady = trend.samples >= SAMPLES && trend.tau >= STEADY && !trend.is_recovering;
-    if !is_steady || trend.rise <= 0 || share < thresholds.rising_share || trend.last_lag <= thresholds.allowed_lag {
+    // One leap in an even course is a burst or a restart.
+    let is_leap = trend.rise < (trend.last_lag - trend.first_lag) / 4;
+    if !is_steady
+        || is_leap
+        || trend.rise <= 0
+        || share < thresholds.rising_share
+        || trend.last_lag <= thresholds.allowed_lag
+    {
         return false;
     }
     let least_ms = ms(thresholds.rising_after);
