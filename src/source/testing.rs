@@ -24,10 +24,23 @@ pub enum Seen {
         marker: Option<Marker>,
         records: Vec<OwnedRecord>,
     },
-    Damaged { from: i64, until: i64, damage: Damage },
-    Watermarks { log_start: i64, high_watermark: i64, last_stable: i64 },
-    Expired { log_start: i64 },
-    Diverged { epoch: i32, end_offset: i64 },
+    Damaged {
+        from: i64,
+        until: i64,
+        damage: Damage,
+    },
+    Watermarks {
+        log_start: i64,
+        high_watermark: i64,
+        last_stable: i64,
+    },
+    Expired {
+        log_start: i64,
+    },
+    Diverged {
+        epoch: i32,
+        end_offset: i64,
+    },
     TopicGone,
     AtEnd,
     Failed(String),

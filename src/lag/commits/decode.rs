@@ -85,11 +85,9 @@ pub fn decode<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Result<Entr
         }
         2 => Entry::Classic { group: key.text("the group")?, value: value.map(classic).transpose()? },
         3 => Entry::Epoch { group: key.text("the group")?, value: value.map(epoch).transpose()? },
-        5 => Entry::Member {
-            group: key.text("the group")?,
-            member: key.text("the member")?,
-            is_there: value.is_some(),
-        },
+        5 => {
+            Entry::Member { group: key.text("the group")?, member: key.text("the member")?, is_there: value.is_some() }
+        }
         key_version => Entry::Other { key_version },
     })
 }

@@ -14,9 +14,7 @@ use super::intake::{Following, Intake, Trouble, trouble};
 use super::news::Drained;
 use crate::audit::coverage::Isolation;
 use crate::source::kafka::KafkaSource;
-use crate::source::{
-    Assignment, Event, PartitionInfo, Properties, Selection, Sink, Source, SourceError, Start,
-};
+use crate::source::{Assignment, Event, PartitionInfo, Properties, Selection, Sink, Source, SourceError, Start};
 
 pub const TOPIC: &str = "__consumer_offsets";
 /// Commits are small and come one by one: larger answers would only cost memory.

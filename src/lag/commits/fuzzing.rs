@@ -93,7 +93,9 @@ fn drain(book: &mut Book, last_orders: &mut HashMap<String, i64>) {
         for ((topic, partition), news) in news.spots {
             assert!(news.commits.len() <= MOST_OF_ONE);
             let last = last_orders.entry(format!("{group}/{topic}/{partition}")).or_default();
-            for order in news.removed.map(|removed| removed.order).into_iter().chain(news.commits.iter().map(|c| c.order)) {
+            for order in
+                news.removed.map(|removed| removed.order).into_iter().chain(news.commits.iter().map(|c| c.order))
+            {
                 assert!(order > *last, "orders rise");
                 *last = order;
             }

@@ -59,7 +59,8 @@ fn long_metadata_does_not_move_the_time() {
     for length in [0, 1, 126, 127, 128, 255, 256, 4096, 16_383, 20_000] {
         let metadata = vec![b'x'; length];
         let (topic_id, commit_ms) = (Some(Uuid::from_u128(9)), TIME);
-        let value = encode::Commit { offset: 1, leader_epoch: 2, metadata: &metadata, commit_ms, expire_ms: -1, topic_id };
+        let value =
+            encode::Commit { offset: 1, leader_epoch: 2, metadata: &metadata, commit_ms, expire_ms: -1, topic_id };
         for version in 0..=4 {
             let bytes = encode::commit(version, &value);
             let read = commit_of(KEY_1, &bytes);
