@@ -1,0 +1,3 @@
+//! Lag against a real Kafka.
+
+mod commits;
