@@ -10,8 +10,8 @@ use super::audits::Audit;
 use super::groups::Groups;
 use super::observe::{self, Hint};
 use super::plan::Plan;
-use crate::alert::book::Evaluated;
 use crate::alert::Dispatcher;
+use crate::alert::book::Evaluated;
 use crate::cli::now_ms;
 use crate::engine::Clock;
 use crate::engine::index::Indexes;
@@ -29,8 +29,8 @@ pub struct Running {
     audits: Vec<Audit>,
     groups: Option<Groups>,
     server: Option<Server>,
-    /// When each audit's report was last judged.
-    judged: BTreeMap<String, i64>,
+    /// What was last judged of each audit: when its report was made, and its trouble.
+    judged: BTreeMap<String, (i64, Option<String>)>,
 }
 
 impl Running {
@@ -120,7 +120,7 @@ impl Running {
             return false;
         }
         // An audit that has not reported yet may hold what an earlier run told of.
-        let all_report = self.judged.values().all(|&at_ms| at_ms > 0);
+        let all_report = self.judged.values().all(|(at_ms, _)| *at_ms > 0);
         let kinds: Vec<&str> = observe::audit_kinds().collect();
         let evaluated = if all_report { Evaluated::kinds(kinds) } else { Evaluated::nothing() };
         let reports: Vec<_> = self.audits.iter().filter_map(Audit::report).collect();

@@ -166,7 +166,8 @@ fn look(part: &Part, offset: i64, read_committed: bool, scratch: &mut Scratch) -
         }
         let header = batch.header;
         let Ok(mut walk) = batch.records(scratch) else { return Look::Damaged };
-        let kind = if header.is_control() { walk.next().and_then(Result::ok).and_then(|r| Marker::of(&r)) } else { None };
+        let kind =
+            if header.is_control() { walk.next().and_then(Result::ok).and_then(|r| Marker::of(&r)) } else { None };
         if !aborted.is_aborted(&header, kind) && !header.is_control() {
             for record in walk {
                 let Ok(record) = record else { return Look::Damaged };

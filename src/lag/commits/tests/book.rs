@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -337,4 +334,3 @@ fn what_a_truncation_took_is_not_let_go_later() {
         .collect();
     assert_eq!(orders, BTreeMap::from([(0, vec![1]), (3, vec![2])]));
 }
->>>>>>> commits
