@@ -10,13 +10,13 @@ use sordini::lag::commits::{Drained, Follower, Following, Generation, Removal};
 use sordini::lag::window::Commit;
 use sordini::source::Properties;
 use sordini_lab::broker::{Listener, OTHER_USER};
-use sordini_lab::{Kafka, Options, Record, java, shared, wait_for};
+use sordini_lab::{Client, Cluster, Kafka, Options, Record, java, shared, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const TOOL: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 
-fn properties(kafka: &Kafka) -> Properties {
-    Properties::from([("bootstrap.servers".to_owned(), kafka.bootstrap())])
+fn properties(bootstrap: String) -> Properties {
+    Properties::from([("bootstrap.servers".to_owned(), bootstrap)])
 }
 
 fn now_ms() -> i64 {
@@ -63,7 +63,11 @@ struct Watcher {
 
 impl Watcher {
     fn start(kafka: &Kafka) -> Self {
-        Self { follower: Follower::start(properties(kafka), 100_000).unwrap(), told: Told::default() }
+        Self::of(properties(kafka.bootstrap()))
+    }
+
+    fn of(properties: Properties) -> Self {
+        Self { follower: Follower::start(properties, 100_000).unwrap(), told: Told::default() }
     }
 
     fn wait<T>(&mut self, what: &str, mut ask: impl FnMut(&Told, &Following) -> Option<T>) -> T {
@@ -86,7 +90,7 @@ impl Watcher {
     }
 }
 
-fn consumer(kafka: &Kafka, group: &str, protocol: &str, topic: &str) -> BaseConsumer {
+fn consumer(kafka: &Client, group: &str, protocol: &str, topic: &str) -> BaseConsumer {
     let mut config = kafka.config();
     config.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
     config.set("group.protocol", protocol);
@@ -130,7 +134,7 @@ fn tool(kafka: &Kafka, group: &str, args: &[&str]) {
     });
 }
 
-fn topic(kafka: &Kafka, name: &str) {
+fn topic(kafka: &Client, name: &str) {
     kafka.create_topic(name, 1, &[]);
     let records: Vec<_> = (0..50).map(|n| Record::new(name, 0).value(format!("{n}"))).collect();
     kafka.producer(&[]).send_all(&records);
@@ -271,8 +275,7 @@ fn without_permission_or_topic_or_broker_it_says_so_and_goes_on_when_it_can() {
         ("sasl.username".to_owned(), OTHER_USER.0.to_owned()),
         ("sasl.password".to_owned(), OTHER_USER.1.to_owned()),
     ]);
-    let follower = Follower::start(settings.clone(), 100).unwrap();
-    let mut denied = Watcher { follower, told: Told::default() };
+    let mut denied = Watcher::of(settings.clone());
     allowed.wait("no topic yet", |_, standing| (standing.absent && !standing.denied).then_some(()));
     denied.wait("denied", |_, standing| (standing.denied && standing.failed.is_some()).then_some(()));
 
@@ -290,8 +293,7 @@ fn without_permission_or_topic_or_broker_it_says_so_and_goes_on_when_it_can() {
     denied.wait_for_offset("g", "t", 10);
 
     settings.insert("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned());
-    let follower = Follower::start(settings.clone(), 100).unwrap();
-    let mut alone = Watcher { follower, told: Told::default() };
+    let mut alone = Watcher::of(settings.clone());
     alone.wait("no broker", |_, standing| {
         (standing.failed.is_some() && !standing.denied && !standing.absent).then_some(())
     });
@@ -300,4 +302,23 @@ fn without_permission_or_topic_or_broker_it_says_so_and_goes_on_when_it_can() {
     let began = Instant::now();
     alone.follower.stop();
     assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn when_the_broker_was_away_it_goes_on_where_it_was() {
+    let mut cluster = Cluster::start(1, &Options::default());
+    topic(&cluster, "t");
+    let mut watcher = Watcher::of(properties(cluster.bootstrap()));
+    let simple: BaseConsumer =
+        cluster.config().set("group.id", "g").set("enable.auto.commit", "false").create().unwrap();
+    commit(&simple, "t", 1, "");
+    watcher.wait_for_offset("g", "t", 1);
+    watcher.wait("caught up", |_, standing| standing.caught_up.then_some(()));
+    cluster.kill(1);
+    watcher.wait("nobody answers", |_, standing| (!standing.caught_up && standing.failed.is_some()).then_some(()));
+    cluster.restart(1);
+    commit(&simple, "t", 2, "");
+    watcher.wait_for_offset("g", "t", 2);
+    watcher.wait("caught up again", |_, standing| (standing.caught_up && standing.failed.is_none()).then_some(()));
+    assert_eq!(watcher.told.offsets("g", "t"), [1, 2], "nothing twice");
 }
