@@ -1,5 +1,4 @@
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,8 +9,6 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Everything fast, so that a test takes seconds.
 pub const QUICK: &str = r#"
-[lag]
-interval = "1s"
 [lag.thresholds]
 no-owner-after = "2s"
 silent-after = "5s"
@@ -37,21 +34,23 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// With the settings of a test behind the common ones.
-    pub fn start(kafka: &str, topics: &str, more: &str) -> Self {
+    /// Audits topics and watches one group, with the settings of a test behind the common ones. Tests share a broker, so
+    /// each looks at what is its own.
+    pub fn start(kafka: &str, topics: &str, group: &str, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = sordini_lab::free_port();
         let mut daemon = Self { child: None, dir, port };
-        daemon.write(kafka, topics, more);
+        daemon.write(kafka, topics, group, more);
         daemon.run();
         daemon
     }
 
-    pub fn write(&self, kafka: &str, topics: &str, more: &str) {
+    pub fn write(&self, kafka: &str, topics: &str, group: &str, more: &str) {
         let state = self.dir.path().join("state");
         let text = format!(
             "version = 1\ncluster = \"lab\"\nstate = {state:?}\n[kafka]\n\"bootstrap.servers\" = \"{kafka}\"\n\
-             [[audit]]\nname = \"main\"\ntopics = [\"{topics}\"]\n{QUICK}{more}\n\
+             [[audit]]\nname = \"main\"\ntopics = [\"{topics}\"]\n\
+             [lag]\ninterval = \"1s\"\ngroups = [\"{group}\"]\n{QUICK}{more}\n\
              [serve]\nlisten = \"127.0.0.1:{}\"\ncompat = [\"kafka_exporter\", \"lag_exporter\"]\n",
             self.port
         );
@@ -135,8 +134,4 @@ pub fn name(what: &str) -> String {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     format!("{what}-{}-{count}", std::process::id())
-}
-
-pub fn exists(path: &Path) -> bool {
-    path.exists()
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use sordini_lab::{http, shared, wait_for};
 
-use super::common::{Daemon, LIMIT, exists, fill, name};
+use super::common::{Daemon, LIMIT, fill, name};
 
 #[test]
 fn it_commits_and_leaves_when_asked_and_goes_on_where_it_was() {
@@ -12,12 +12,12 @@ fn it_commits_and_leaves_when_asked_and_goes_on_where_it_was() {
     let topic = name("lasting");
     kafka.create_topic(&topic, 1, &[]);
     fill(kafka, &topic, 200);
-    let mut daemon = Daemon::start(&kafka.bootstrap(), &topic, "");
-    let records = |daemon: &Daemon| daemon.json(&format!("/api/v1/topics/{topic}"))["records"].as_u64();
+    let mut daemon = Daemon::start(&kafka.bootstrap(), &topic, "none", "");
+    let records = |daemon: &Daemon| daemon.json(&format!("/api/v1/topics/{topic}"))["audits"][0]["records"].as_u64();
     wait_for("all records are audited", LIMIT, || records(&daemon).filter(|records| *records == 200));
     daemon.signal("-TERM");
     assert_eq!(daemon.ended(), Some(0), "{}", daemon.log());
-    assert!(exists(&daemon.dir.path().join("state/groups")), "the windows were kept");
+    assert!(daemon.dir.path().join("state/groups").exists(), "the windows were kept");
     fill(kafka, &topic, 100);
     daemon.run();
     wait_for("it goes on behind what it had read", LIMIT, || records(&daemon).filter(|records| *records == 300));
@@ -31,18 +31,18 @@ fn settings_are_read_again_and_wrong_ones_change_nothing() {
         kafka.create_topic(topic, 1, &[]);
         fill(kafka, topic, 10);
     }
-    let daemon = Daemon::start(&kafka.bootstrap(), &first, "");
+    let daemon = Daemon::start(&kafka.bootstrap(), &first, "none", "");
     let is_audited = |topic: &str| {
         let (status, body) = http::get(&daemon.url(&format!("/api/v1/topics/{topic}"))).ok()?;
         let topic: serde_json::Value = (status == 200).then(|| serde_json::from_str(&body).unwrap())?;
-        (topic["records"].as_u64() == Some(10)).then_some(())
+        (topic["audits"][0]["records"].as_u64() == Some(10)).then_some(())
     };
     wait_for("the first topic is audited", LIMIT, || is_audited(&first));
     std::fs::write(daemon.config(), "version = 1\nnonsense = true\n").unwrap();
     daemon.signal("-HUP");
     wait_for("the mistake is said", LIMIT, || daemon.log().contains("going on with the old ones").then_some(()));
     assert!(is_audited(&first).is_some(), "it goes on");
-    daemon.write(&kafka.bootstrap(), &format!("^({first}|{second})$"), "");
+    daemon.write(&kafka.bootstrap(), &format!("^({first}|{second})$"), "none", "");
     daemon.signal("-HUP");
     wait_for("the second topic is audited, too", LIMIT, || is_audited(&second));
 }
@@ -89,7 +89,7 @@ fn settings_are_checked_without_being_used() {
     assert!(said.contains("audit a: t; identity key"), "{said}");
     for (more, wanted) in [
         ("[lag]\ninterval = \"often\"\n", ":5:12: "),
-        ("[[alert.webhook]]\nname = \"w\"\nurl = \"http://x\"\ntemplate = \"{{ nothing }}\"\n", "nothing"),
+        ("[[alert.webhook]]\nname = \"w\"\nurl = \"http://x\"\ntemplate = \"{{ nothing }}\"\n", "template"),
         ("[[alert.rule]]\nroute = [\"nobody\"]\n", "nobody"),
         ("[serve]\nlisten = \"0.0.0.0:9318\"\n", "token"),
         ("[kafka2]\n", "kafka2"),

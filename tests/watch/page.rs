@@ -15,8 +15,7 @@ fn the_page_shows_what_changes_without_being_reloaded() {
     fill(kafka, &topic, 100);
     let worker = kafka.consumer(&group, &[&topic], &[]).work(Duration::from_millis(300));
     wait_for("the group has read", LIMIT, || (worker.records() == 100).then_some(()));
-    let more = format!("\n[lag.burrow]\nintervals = 10\n");
-    let daemon = Daemon::start(&kafka.bootstrap(), &topic, &more);
+    let daemon = Daemon::start(&kafka.bootstrap(), &topic, &group, "");
     daemon.wait_for_verdict(&group, "ok");
 
     let browser = Browser::start();

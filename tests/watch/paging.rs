@@ -21,7 +21,7 @@ fn a_stopped_consumer_is_one_alert_and_one_resolve_whatever_dies_in_between() {
     let receiver = Receiver::start();
     let alertmanager = Alertmanager::start(&receiver.url());
     let sink = format!("[[alert.alertmanager]]\nname = \"ops\"\nurl = \"{}\"\nrefresh = \"10s\"\n", alertmanager.url());
-    let mut daemon = Daemon::start(&kafka.bootstrap(), &topic, &sink);
+    let mut daemon = Daemon::start(&kafka.bootstrap(), &topic, &group, &sink);
     let prometheus = Prometheus::scraping(&format!("127.0.0.1:{}", daemon.port));
     daemon.wait_for_verdict(&group, "ok");
 
@@ -65,9 +65,7 @@ fn a_loss_in_a_topic_is_told_with_its_evidence() {
     kafka.create_topic(&topic, 1, &[]);
     let receiver = Receiver::start();
     let sink = format!("[[alert.webhook]]\nname = \"bot\"\nurl = \"{}\"\n", receiver.url());
-    let daemon = Daemon::start(&kafka.bootstrap(), &name("nothing"), "");
-    let numbered = format!("session = \"key\"\nsequence = \"header:seq\"\nwait = \"1s\"\ncommit-every = \"500ms\"\n");
-    drop(daemon);
+    let numbered = "session = \"key\"\nsequence = \"header:seq\"\nwait = \"1s\"\ncommit-every = \"500ms\"\n";
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("sordini.toml");
     let port = sordini_lab::free_port();
