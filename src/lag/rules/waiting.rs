@@ -75,15 +75,15 @@ fn overdue(
 ) -> Option<Judgement> {
     let is_rebalancing = window.membership == Membership::Rebalancing
         && place.now_ms.saturating_sub(window.membership_since_ms) < ms(thresholds.rebalance_within);
-    let is_better = match trend {
-        Some(trend) => trend.tau <= FALLING || trend.is_recovering,
-        // It has just come back from a long pause: the next commits will tell.
-        None => {
-            let moved_ago = place.now_ms.saturating_sub(place.moved_at(window));
-            window.commits.len() > 1 && moved_ago <= ms(thresholds.stall_after)
-        }
-    };
-    if is_better || is_rebalancing || waited_ms <= Cadence::bound_ms(cadence, ms(thresholds.max_time_lag), thresholds) {
+    let is_better = trend.is_some_and(|trend| trend.tau <= FALLING || trend.is_recovering);
+    // Whoever begins far behind has old records before it, and a few commits do not tell where it goes. Should there be no
+    // more of them, it stands still, and that is judged by itself.
+    let is_young = !place.is_single && trend.is_none_or(|trend| trend.samples < SAMPLES);
+    if is_better
+        || is_young
+        || is_rebalancing
+        || waited_ms <= Cadence::bound_ms(cadence, ms(thresholds.max_time_lag), thresholds)
+    {
         return None;
     }
     let better = match trend {
@@ -91,7 +91,7 @@ fn overdue(
             let first = thousands(trend.first_lag.unsigned_abs());
             format!("and the lag does not fall (it was {first} {} ago)", duration(trend.span_ms.max(0).unsigned_abs()))
         }
-        None => "and one commit does not tell whether it gets better".to_owned(),
+        None => "and one look does not tell whether it gets better".to_owned(),
     };
     let why = format!(
         "the oldest of {} unread offsets has waited for {}, more than the {} allowed, {better}",

@@ -162,7 +162,7 @@ impl Tracker {
         let marks = self.partitions.entry(spot.clone()).or_default();
         if marks.of_topic(found.topic_id, at_ms) {
             let groups = self.groups.values_mut();
-            groups.filter_map(|group| group.spots.get_mut(spot)).for_each(|spot| spot.forget_log());
+            groups.filter_map(|group| group.spots.get_mut(spot)).for_each(|spot| spot.forget_log(at_ms));
         }
         if let (Ok(log_start), Ok(end)) = (found.log_start, found.end) {
             marks.push(Mark { at_ms, log_start, stable_end: found.stable_end.ok(), end });

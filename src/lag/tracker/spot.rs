@@ -37,6 +37,8 @@ pub struct Spot {
     pub last_lag: Option<i64>,
     /// What was found at an offset; it stays true until the group moves on or more records come.
     next: Option<Looked>,
+    /// When the log was found to be another one: commits until then may still be of the old one.
+    other_log_ms: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -91,6 +93,11 @@ impl Spot {
     }
 
     fn push(&mut self, commit: Commit, most: usize) {
+        if let Some(since) = self.other_log_ms {
+            // Offsets of two logs do not compare: neither is this a step back, nor was the other progress.
+            self.commits.clear();
+            self.other_log_ms = Some(since).filter(|since| commit.timestamp_ms <= *since);
+        }
         if self.commits.back().is_none_or(|last| commit.offset > last.offset) {
             self.moved_ms = Some(commit.timestamp_ms);
         }
@@ -112,8 +119,8 @@ impl Spot {
     }
 
     /// Another log of the same name: nothing known of the old one holds.
-    pub fn forget_log(&mut self) {
-        (self.counted_until, self.next) = (0, None);
+    pub fn forget_log(&mut self, now_ms: i64) {
+        (self.counted_until, self.next, self.other_log_ms) = (0, None, Some(now_ms));
     }
 
     /// Keeps what a look at the log found.
