@@ -23,7 +23,8 @@ pub struct Hint {
 
 impl Hint {
     fn lag(&self, group: &str) -> String {
-        let pattern = shell(&regex::escape(group));
+        // A hyphen means something in brackets only.
+        let pattern = shell(&regex::escape(group).replace(r"\-", "-"));
         format!("sordini lag -b {} -g {pattern} --partitions", shell(&self.brokers))
     }
 

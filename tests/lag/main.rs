@@ -2,6 +2,7 @@
 
 mod cli;
 mod cluster;
+mod commits;
 mod faults;
 mod healthy;
 mod logs;

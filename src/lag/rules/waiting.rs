@@ -33,6 +33,10 @@ pub fn judge(window: &Window<'_>, place: &Place<'_>, thresholds: &Thresholds) ->
     }
     let trend = trend.filter(|trend| rises(trend, cadence, thresholds))?;
     let behind_ms = trend.behind_ms()?;
+    // A lag that comes from standing still is no loss of ground; whether it stands for too long is judged elsewhere.
+    if place.now_ms.saturating_sub(place.moved_at(window)) > behind_ms / 2 {
+        return None;
+    }
     let why = format!(
         "the lag rose from {} to {} offsets within {}, by trend {} of {} written meanwhile: it is {} behind and loses ground",
         thousands(trend.first_lag.unsigned_abs()),
@@ -103,7 +107,14 @@ fn overdue(
 fn rises(trend: &Trend, cadence: Option<Cadence>, thresholds: &Thresholds) -> bool {
     let share = trend.rise as f64 / trend.written.max(1) as f64;
     let is_steady = trend.samples >= SAMPLES && trend.tau >= STEADY && !trend.is_recovering;
-    if !is_steady || trend.rise <= 0 || share < thresholds.rising_share || trend.last_lag <= thresholds.allowed_lag {
+    // One leap in an even course is a burst or a restart.
+    let is_leap = trend.rise < (trend.last_lag - trend.first_lag) / 4;
+    if !is_steady
+        || is_leap
+        || trend.rise <= 0
+        || share < thresholds.rising_share
+        || trend.last_lag <= thresholds.allowed_lag
+    {
         return false;
     }
     let least_ms = ms(thresholds.rising_after);

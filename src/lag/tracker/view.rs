@@ -402,7 +402,8 @@ impl SpotView<'_> {
             membership_since_ms: self.about.1,
             owned,
             moved_ms: spot.moved_ms,
-            unread_since_ms: if has_read_all { Ok(now) } else { unread_since_ms },
+            // From now on means that only markers are left; a record whose clock runs ahead is one nevertheless.
+            unread_since_ms: if has_read_all { Ok(now) } else { unread_since_ms.map(|since| since.min(now - 1)) },
             sibling_moved_ms: self.sibling,
         })
     }

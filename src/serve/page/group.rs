@@ -86,9 +86,10 @@ pub async fn show(
     })
 }
 
-/// A name as a pattern that fits it alone.
+/// A name as a pattern that fits it alone; what has no meaning in a pattern stays as people know it.
 fn literal(name: &str) -> String {
-    regex::escape(name)
+    let has_meaning = |c: char| r".+*?()|[]{}^$\".contains(c);
+    name.chars().flat_map(|c| has_meaning(c).then_some('\\').into_iter().chain([c])).collect()
 }
 
 fn about(group: &GroupLag) -> String {
@@ -114,12 +115,12 @@ fn expected(forecast: &Forecast, now_ms: i64) -> (String, String) {
         other => other,
     };
     let when = match forecast.at_ms {
-        Some(at_ms) => format!("{}, at {}", ahead(at_ms, now_ms), utc(at_ms)),
-        None => "never, as things go".to_owned(),
+        Some(at_ms) => format!(" {}, at {}", ahead(at_ms, now_ms), utc(at_ms)),
+        None => ": never, as things go".to_owned(),
     };
     let error = forecast.past_error.map(|error| format!("; earlier forecasts were {:.0} % off", error * 100.0));
     let assumption = format!("If {}{}.", forecast.assumption, error.unwrap_or_default());
-    (format!("{} {when}", visible(what)), visible(&assumption).into_owned())
+    (format!("{}{when}", visible(what)), visible(&assumption).into_owned())
 }
 
 impl Part {
