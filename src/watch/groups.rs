@@ -1,8 +1,8 @@
 //! The thread that watches consumer groups: a round at every interval, its windows kept over restarts.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,9 @@ const TICK: Duration = Duration::from_millis(200);
 /// What a round came to.
 pub type Heard = Box<dyn FnMut(Result<&Snapshot, String>) + Send>;
 
+/// Groups whose going somebody acknowledged since the last round.
+pub type KnownGone = Arc<Mutex<Vec<String>>>;
+
 pub struct Groups {
     stop: Arc<AtomicBool>,
     pulse_ms: Arc<AtomicI64>,
@@ -33,7 +36,13 @@ pub struct Groups {
 }
 
 impl Groups {
-    pub fn start(plan: Plan, state: &Path, board: Arc<Board>, heard: Heard) -> std::io::Result<Self> {
+    pub fn start(
+        plan: Plan,
+        state: &Path,
+        board: Arc<Board>,
+        known_gone: KnownGone,
+        heard: Heard,
+    ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (pulse_ms, ready) = (Arc::new(AtomicI64::new(now_ms())), Arc::new(AtomicBool::new(false)));
         let allowed = (plan.interval * SILENT_ROUNDS).max(LEAST_SILENCE);
@@ -41,6 +50,7 @@ impl Groups {
             plan,
             state: state.to_owned(),
             board,
+            known_gone,
             heard,
             stop: stop.clone(),
             pulse_ms: pulse_ms.clone(),
@@ -76,6 +86,7 @@ struct Worker {
     plan: Plan,
     state: PathBuf,
     board: Arc<Board>,
+    known_gone: KnownGone,
     heard: Heard,
     stop: Arc<AtomicBool>,
     pulse_ms: Arc<AtomicI64>,
@@ -90,6 +101,10 @@ impl Worker {
         let clock: Clock = Arc::new(now_ms);
         while !self.stop.load(Ordering::Relaxed) {
             let began = Instant::now();
+            if let Some(watcher) = &mut watcher {
+                let known = std::mem::take(&mut *self.known_gone.lock().unwrap_or_else(PoisonError::into_inner));
+                known.iter().for_each(|group| watcher.acknowledge_gone(group));
+            }
             let round = match &mut watcher {
                 Some(watcher) => watcher.round(&clock).map_err(|error| error.to_string()),
                 None => Watcher::connect(&self.plan, keep.load())

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
 use super::audits::Audit;
-use super::groups::Groups;
+use super::groups::{Groups, KnownGone};
 use super::observe::{self, Hint};
 use super::plan::Plan;
 use crate::alert::Dispatcher;
@@ -28,6 +28,7 @@ pub struct Running {
     hint: Hint,
     /// What the audits remember of records, for the groups' lag.
     indexes: Arc<Indexes>,
+    known_gone: KnownGone,
     alerts: Arc<Dispatcher>,
     audits: Vec<Audit>,
     groups: Option<Groups>,
@@ -43,7 +44,9 @@ impl Running {
         let clock: Clock = Arc::new(now_ms);
         let alerts = Dispatcher::start(&plan.alert, &plan.state.join("alerts"), plan.place(), clock)?;
         let alerts = Arc::new(alerts);
-        let actions: Arc<dyn Actions> = Arc::new(Hands { alerts: alerts.clone(), ledgers: plan.ledgers() });
+        let known_gone = KnownGone::default();
+        let actions: Arc<dyn Actions> =
+            Arc::new(Hands { known_gone: known_gone.clone(), alerts: alerts.clone(), ledgers: plan.ledgers() });
         // First the page, so that an address in use is found before anything is read.
         let server = Server::start(Settings::read(&plan.serve)?, board.clone(), actions, Info::default())?;
         tracing::info!(address = %server.address(), "serving");
@@ -57,6 +60,7 @@ impl Running {
             board,
             hint,
             indexes: Arc::default(),
+            known_gone,
             alerts,
         };
         running.start_groups()?;
@@ -91,7 +95,7 @@ impl Running {
         });
         let mut plan = plan.clone();
         plan.settings.past = Some(self.indexes.clone());
-        let groups = Groups::start(plan, &self.plan.state, self.board.clone(), heard);
+        let groups = Groups::start(plan, &self.plan.state, self.board.clone(), self.known_gone.clone(), heard);
         self.groups = Some(groups.context("starting the thread that watches groups")?);
         Ok(())
     }
@@ -163,13 +167,19 @@ impl Running {
 /// What a person does on the page.
 struct Hands {
     alerts: Arc<Dispatcher>,
+    known_gone: KnownGone,
     /// By audit.
     ledgers: Vec<(String, PathBuf)>,
 }
 
 impl Actions for Hands {
     fn acknowledge(&self, incident: &str, by: &str, note: &str) -> Result<(), String> {
-        self.alerts.acknowledge(incident, by, note).map(|_| ()).ok_or_else(|| no_such(incident))
+        let incident = self.alerts.acknowledge(incident, by, note).ok_or_else(|| no_such(incident))?;
+        let key = incident.observed.key;
+        if let ("lag-gone", Some(group)) = (&*key.kind, key.group) {
+            self.known_gone.lock().unwrap_or_else(PoisonError::into_inner).push(group);
+        }
+        Ok(())
     }
 
     fn mute(&self, incident: &str, until_ms: Option<i64>) -> Result<(), String> {

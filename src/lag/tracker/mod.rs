@@ -5,6 +5,7 @@
 mod foresee;
 mod group;
 mod marks;
+mod place;
 mod spot;
 #[cfg(test)]
 mod tests;
@@ -122,10 +123,11 @@ impl Tracker {
         self.settings.read_committed.as_ref().is_some_and(|groups| groups.iter().any(|p| p.is_match(group)))
     }
 
-    /// Somebody has seen that a group is gone.
+    /// Somebody has seen that a group, or its commit on some partitions, is gone.
     pub fn acknowledge_gone(&mut self, group: &str) {
-        if let Some(group) = self.groups.get_mut(group).filter(|group| group.missing_since_ms.is_some()) {
-            group.gone_is_known = true;
+        if let Some(group) = self.groups.get_mut(group) {
+            group.gone_is_known = group.missing_since_ms.is_some();
+            group.spots.retain(|_, spot| spot.missing_since_ms.is_none());
         }
     }
 
