@@ -41,6 +41,7 @@ fn audit(batches: &[RecordBuffer], rules: Option<&Rules>) -> u64 {
             until: buffer.until(),
             header: None,
             aborted: false,
+            marker: None,
             records: buffer.records(),
             bytes: buffer.bytes(),
         };

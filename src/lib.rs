@@ -14,6 +14,7 @@
 //! lag       how far consumer groups are behind, and verdicts about it
 //! alert     incidents, and who is told
 //! serve     metrics, API and page of the running daemon
+//! watch     the daemon that ties all of it together
 //! generate  traffic with known faults, and the score against them
 //! cli       one file per subcommand
 //! ```
@@ -30,4 +31,5 @@ pub mod ledger;
 pub mod report;
 pub mod serve;
 pub mod source;
+pub mod watch;
 pub mod wire;

@@ -46,7 +46,15 @@ fn hand(audit: &mut PartitionAudit, header: &BatchHeader, aborted: bool, kept: &
     }
     let records = if kept.is_empty() { Records::empty() } else { buffer.records() };
     let until = header.until();
-    let batch = Batch { base_offset: header.base_offset, until, header: Some(header), aborted, records, bytes: 100 };
+    let batch = Batch {
+        base_offset: header.base_offset,
+        until,
+        header: Some(header),
+        aborted,
+        marker: None,
+        records,
+        bytes: 100,
+    };
     audit.batch(batch, i64::MAX, &mut Observations::new(0), out);
 }
 

@@ -9,6 +9,7 @@ mod lag;
 mod ledger;
 mod score;
 mod trace;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -69,6 +70,10 @@ enum Command {
     Audit(Box<audit::AuditArgs>),
     /// Say how far consumer groups are behind, and which are in trouble
     Lag(Box<lag::LagArgs>),
+    /// Run for ever: audit, watch consumer groups, alert, serve metrics and a page
+    Watch(watch::WatchArgs),
+    /// Check the daemon's settings and say what it would do
+    CheckConfig(watch::CheckArgs),
     /// Say where an identity was seen
     Trace(trace::TraceArgs),
     /// Look after a ledger: its size, its health, what it keeps
@@ -106,6 +111,8 @@ pub fn run() -> ExitCode {
     let outcome = match cli.command {
         Command::Audit(args) => audit::run(*args, &cli.global),
         Command::Lag(args) => lag::run(*args, &cli.global),
+        Command::Watch(args) => watch::run(&args),
+        Command::CheckConfig(args) => watch::check(&args),
         Command::Trace(args) => trace::run(args, &cli.global),
         Command::Ledger(args) => ledger::run(args, &cli.global),
         Command::Generate(args) => generate::run(*args, &cli.global),

@@ -118,7 +118,8 @@ pub struct Facts {
     pub ends_at_ms: i64,
     pub groups: BTreeMap<Arc<str>, GroupFacts>,
     pub partitions: HashMap<Spot, PartitionFacts>,
-    /// Brokers that did not say which groups they coordinate: a group that is missing may be one of theirs.
+    /// Brokers, known or missing, that did not say which groups they coordinate: a group that is missing may be one of
+    /// theirs.
     pub unlisted_brokers: usize,
     /// What could not be asked: who, and why.
     pub troubles: Vec<String>,

@@ -97,10 +97,15 @@ pub fn retention_fills(marks: &[Mark], retention_ms: Option<i64>, now_ms: i64) -
     if last.1 < plan_ms - plan_ms / 10 {
         return Some(forecast(RETENTION_FILLS, Some(now_ms), format!("{now_covered}, and {plan}")));
     }
-    let fall = -median_slope(&covers, |point| *point);
+    // Until the first segment went the log only grew.
+    let growing =
+        marks.iter().take_while(|mark| mark.log_start == marks[0].log_start).last().map_or(0, |mark| mark.at_ms);
+    let since = &covers[covers.partition_point(|(at_ms, _)| *at_ms <= growing)..];
+    let fall = -median_slope(since, |point| *point);
     let goes_on =
         format!("{now_covered}, {plan}, and it shrinks by {} a day", duration((fall.max(0.0) * 86_400_000.0) as u64));
-    let at_ms = (covers.len() >= LEAST_POINTS).then(|| after(now_ms, (last.1 - plan_ms) as f64, fall)).flatten();
+    let left_ms = (last.1 - plan_ms).max(0) as f64;
+    let at_ms = (since.len() >= LEAST_POINTS).then(|| after(now_ms, left_ms, fall)).flatten();
     Some(forecast(RETENTION_FILLS, at_ms, goes_on))
 }
 

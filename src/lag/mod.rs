@@ -2,6 +2,7 @@
 //!
 //! * `figure`: a number, or why there is none
 //! * `collect`: asks the cluster; `facts`: what one round of asking brought
+//! * `commits`: follows `__consumer_offsets`
 //! * `tracker`: what is remembered from round to round; `window`: what a verdict looks at
 //! * `burrow`, `rules`: from a window to a [`Verdict`](verdict::Verdict), as pure functions; `ruleset`: which of the two
 //! * `forecast`: when a group catches up, and when retention overtakes it
@@ -13,6 +14,7 @@
 
 pub mod burrow;
 pub mod collect;
+pub mod commits;
 pub mod facts;
 pub mod figure;
 pub mod forecast;

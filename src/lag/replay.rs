@@ -248,3 +248,85 @@ impl Recorded {
 fn status(verdict: Verdict) -> String {
     verdict.name().to_uppercase().replace('-', "_")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lines(input: &[u8], rules: &Rules) -> (Vec<Value>, Counts) {
+        let mut out = Vec::new();
+        let counts = replay(input, rules, &mut out).unwrap();
+        (
+            out.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect(),
+            counts,
+        )
+    }
+
+    const RISING: &str = r#"{"name":"rising","window":[
+        {"offset":100,"order":1,"timestamp_ms":0,"lag":10},{"offset":200,"order":2,"timestamp_ms":60000,"lag":20},
+        {"offset":300,"timestamp_ms":120000,"lag":null},{"offset":400,"timestamp_ms":180000,"lag":40}],
+        "broker_end_offsets":[440],"current_lag":40,"now_ms":NOW,"expected":"ignored"}"#;
+
+    fn rising(now_ms: i64) -> String {
+        RISING.replace('\n', " ").replace("NOW", &now_ms.to_string())
+    }
+
+    #[test]
+    fn burrow_answers_in_its_own_words() {
+        let input = format!("{}\n\n{}\n{{\"window\":[],\"now_ms\":0}}\n", rising(181_000), rising(361_000));
+        let (answers, counts) = lines(input.as_bytes(), &Rules::Burrow(burrow::Settings::default()));
+        let statuses: Vec<&Value> = answers.iter().map(|answer| &answer["status"]).collect();
+        assert_eq!(statuses, ["WARN", "STOP", "OK"]);
+        assert_eq!(answers[0]["name"], "rising");
+        assert_eq!(answers[1]["numbers"]["silent_ms"], 181_000);
+        assert_eq!(counts, Counts { lines: 3, bad: 2, unreadable: 0 });
+    }
+
+    #[test]
+    fn the_default_rules_answer_too_and_take_more() {
+        let (answers, _) = lines(rising(900_000).as_bytes(), &Rules::default());
+        assert_eq!(answers[0]["status"], "STOP");
+        let empty = rising(900_000).replace("\"expected\"", "\"membership\":\"empty\",\"membership_since_ms\":0,\"x\"");
+        assert_eq!(lines(empty.as_bytes(), &Rules::default()).0[0]["status"], "NO_OWNER");
+        let allowed = rising(900_000).replace("\"expected\"", "\"allowed_lag\":40,\"x\"");
+        assert_eq!(lines(allowed.as_bytes(), &Rules::default()).0[0]["status"], "OK");
+    }
+
+    #[test]
+    fn a_line_that_is_no_window_stops_nothing() {
+        let input =
+            format!("{{\"window\":\n\n[1]\n{{\"window\":[],\"now_ms\":9000000000000000000}}\n\u{fe}\n{}", rising(0));
+        let (answers, counts) = lines(input.as_bytes(), &Rules::default());
+        assert_eq!(answers.iter().filter_map(|a| a["line"].as_u64()).collect::<Vec<_>>(), [1, 3, 4, 5]);
+        assert!(answers[2]["error"].as_str().unwrap().contains("neither an offset nor a time"));
+        assert_eq!(counts, Counts { lines: 5, bad: 0, unreadable: 4 });
+    }
+
+    proptest! {
+        /// Whatever numbers a line holds, it gets an answer.
+        #[test]
+        fn every_line_is_answered(
+            commits in prop::collection::vec((any::<i64>(), any::<i64>(), any::<Option<i64>>()), 0..6),
+            ends in prop::collection::vec(any::<i64>(), 0..3),
+            (lag, now_ms, allowed) in (any::<Option<i64>>(), any::<i64>(), any::<Option<i64>>()),
+            shift in 0u32..60,
+            membership in prop::sample::select(vec!["empty", "stable", "unknown", "rebalancing"]),
+        ) {
+            let small = |n: i64| n >> shift;
+            let window: Vec<Value> = commits.iter().map(|(offset, at, lag)| serde_json::json!({
+                "offset": small(*offset), "timestamp_ms": small(*at), "lag": lag.map(small),
+            })).collect();
+            let ends: Vec<i64> = ends.into_iter().map(small).collect();
+            let line = serde_json::json!({
+                "window": window, "broker_end_offsets": ends, "current_lag": lag.map(small), "now_ms": small(now_ms),
+                "allowed_lag": allowed.map(small), "membership": membership,
+            }).to_string();
+            for rules in [Rules::default(), Rules::Burrow(burrow::Settings::default())] {
+                let (answers, counts) = lines(line.as_bytes(), &rules);
+                prop_assert_eq!((answers.len(), counts.lines), (1, 1));
+            }
+        }
+    }
+}

@@ -4,8 +4,8 @@
 //! nothing about how the audit ran. So the same report always gives the same bytes.
 
 pub(crate) mod format;
-mod group;
-mod html;
+pub(crate) mod group;
+pub(crate) mod html;
 mod json;
 mod junit;
 pub mod lag;

@@ -33,7 +33,7 @@ pub fn board() -> Arc<Board> {
             Some(reports::unverified()),
             Some("broker 2 at kafka:9093 refused the connection; trying again in 30 s"),
         ),
-        ("hostile", Some(reports::hostile()), Some(EVIL)),
+        ("strange", Some(reports::hostile()), Some(EVIL)),
         ("fresh", None, None),
     ];
     board

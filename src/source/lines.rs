@@ -159,6 +159,7 @@ impl Lane {
             until: self.buffer.until(),
             header: None,
             aborted: false,
+            marker: None,
             records: self.buffer.records(),
             bytes: self.buffer.bytes(),
         };

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::audit::coverage::Isolation;
-use crate::wire::{BatchHeader, Records};
+use crate::wire::{BatchHeader, Marker, Records};
 
 /// Client settings under librdkafka's names: `bootstrap.servers`, `security.protocol`, `sasl.mechanism`,
 /// `ssl.ca.location` … One map serves both Kafka clients.
@@ -98,6 +98,8 @@ pub struct Batch<'a> {
     pub header: Option<&'a BatchHeader>,
     /// The broker listed the batch's transaction as aborted.
     pub aborted: bool,
+    /// What a control batch says. `None` for batches of records, and for a control batch that the cleaner emptied.
+    pub marker: Option<Marker>,
     /// Empty for control and aborted batches.
     pub records: Records<'a>,
     /// Size as it came from the source.

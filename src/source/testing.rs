@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Assignment, Damage, Event, PartitionInfo, Sink};
+use crate::wire::Marker;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnedRecord {
@@ -15,11 +16,31 @@ pub struct OwnedRecord {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
-    Batch { base_offset: i64, until: i64, has_header: bool, aborted: bool, records: Vec<OwnedRecord> },
-    Damaged { from: i64, until: i64, damage: Damage },
-    Watermarks { log_start: i64, high_watermark: i64, last_stable: i64 },
-    Expired { log_start: i64 },
-    Diverged { epoch: i32, end_offset: i64 },
+    Batch {
+        base_offset: i64,
+        until: i64,
+        has_header: bool,
+        aborted: bool,
+        marker: Option<Marker>,
+        records: Vec<OwnedRecord>,
+    },
+    Damaged {
+        from: i64,
+        until: i64,
+        damage: Damage,
+    },
+    Watermarks {
+        log_start: i64,
+        high_watermark: i64,
+        last_stable: i64,
+    },
+    Expired {
+        log_start: i64,
+    },
+    Diverged {
+        epoch: i32,
+        end_offset: i64,
+    },
     TopicGone,
     AtEnd,
     Failed(String),
@@ -85,6 +106,7 @@ impl Sink for RecordingSink {
                 until: batch.until,
                 has_header: batch.header.is_some(),
                 aborted: batch.aborted,
+                marker: batch.marker,
                 records: batch
                     .records
                     .map(|record| {

@@ -178,7 +178,8 @@ impl Supervisor {
             return Ok(());
         }
         let done = Arc::new(AtomicBool::new(false));
-        let scout = Scout { plan: self.plan.clone(), progress: progress.clone(), slot: self.slot.clone(), done: done.clone() };
+        let scout =
+            Scout { plan: self.plan.clone(), progress: progress.clone(), slot: self.slot.clone(), done: done.clone() };
         let scouting = std::thread::Builder::new().name("scout".to_owned()).spawn(move || scout.run())?;
         let mut live = Live { slot: &self.slot, news: true, last: None, began: Instant::now() };
         let ended = engine::audit(source, &self.plan.settings, &progress, &mut live);
@@ -187,7 +188,8 @@ impl Supervisor {
         // It only ever asks the audit to stop.
         let _ = scouting.join();
         let report = ended?;
-        let unread = report.summary.unread.iter().find(|part| part.why != "stopped before its end").map(|part| part.why.clone());
+        let unread =
+            report.summary.unread.iter().find(|part| part.why != "stopped before its end").map(|part| part.why.clone());
         self.slot.report.store(Stamped::now(report));
         match unread {
             Some(why) if !self.is_stopped() => anyhow::bail!(why),
@@ -209,7 +211,12 @@ impl Scout {
     fn run(&self) {
         let mut known: Option<BTreeSet<Part>> = None;
         loop {
-            let now: Option<BTreeSet<Part>> = self.plan.connect().and_then(|(mut source, _)| Ok(source.partitions()?)).ok().map(|all| all.iter().map(part).collect());
+            let now: Option<BTreeSet<Part>> = self
+                .plan
+                .connect()
+                .and_then(|(mut source, _)| Ok(source.partitions()?))
+                .ok()
+                .map(|all| all.iter().map(part).collect());
             if let (Some(known), Some(now)) = (&known, &now)
                 && known != now
             {

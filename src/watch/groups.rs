@@ -92,9 +92,9 @@ impl Worker {
             let began = Instant::now();
             let round = match &mut watcher {
                 Some(watcher) => watcher.round(&clock).map_err(|error| error.to_string()),
-                None => Watcher::connect(&self.plan, keep.load()).map_err(|error| error.to_string()).and_then(|new| {
-                    watcher.insert(new).round(&clock).map_err(|error| error.to_string())
-                }),
+                None => Watcher::connect(&self.plan, keep.load())
+                    .map_err(|error| error.to_string())
+                    .and_then(|new| watcher.insert(new).round(&clock).map_err(|error| error.to_string())),
             };
             // A round that failed was tried; what it means is told by an incident, not by silence.
             self.pulse_ms.store(now_ms(), Ordering::Relaxed);
@@ -102,7 +102,9 @@ impl Worker {
                 Ok(snapshot) => {
                     (self.heard)(Ok(&snapshot));
                     if let Some(watcher) = &watcher
-                        && (kept.elapsed() >= KEEP_EVERY || !snapshot.happened.is_empty() || !self.ready.load(Ordering::Relaxed))
+                        && (kept.elapsed() >= KEEP_EVERY
+                            || !snapshot.happened.is_empty()
+                            || !self.ready.load(Ordering::Relaxed))
                     {
                         keep.save(&watcher.state());
                         kept = Instant::now();

@@ -23,7 +23,8 @@ pub struct Hint {
 
 impl Hint {
     fn lag(&self, group: &str) -> String {
-        let pattern = shell(&regex::escape(group));
+        // A hyphen means something in brackets only.
+        let pattern = shell(&regex::escape(group).replace(r"\-", "-"));
         format!("sordini lag -b {} -g {pattern} --partitions", shell(&self.brokers))
     }
 
@@ -42,7 +43,11 @@ impl Hint {
 /// For a POSIX shell.
 fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/@%+=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 /// A round of lag: one observation per verdict, group and topic, and what could not be looked at.
@@ -66,7 +71,12 @@ pub fn lag(snapshot: &Snapshot, hint: &Hint) -> (Evaluated, Vec<Observed>) {
         }
         if let Some(judgement) = &marks.hanging {
             observed.push(Observed {
-                key: Key { kind: "lag-hanging-transaction".to_owned(), group: None, topic, partition: Some(marks.partition) },
+                key: Key {
+                    kind: "lag-hanging-transaction".to_owned(),
+                    group: None,
+                    topic,
+                    partition: Some(marks.partition),
+                },
                 why: judgement.why.clone(),
                 amount: 1,
                 command: format!(
@@ -120,7 +130,8 @@ fn group_lag(group: &GroupLag, hint: &Hint, observed: &mut Vec<Observed>) {
         observed.push(observe(*verdict, Some(topic), why, amount));
     }
     let judgement = &group.judgement;
-    if matches!(judgement.verdict, Verdict::Gone | Verdict::Absent | Verdict::Flapping) && by_topic.keys().all(|(verdict, _)| *verdict != judgement.verdict)
+    if matches!(judgement.verdict, Verdict::Gone | Verdict::Absent | Verdict::Flapping)
+        && by_topic.keys().all(|(verdict, _)| *verdict != judgement.verdict)
     {
         let amount = group.lag.unwrap_or(1).max(1);
         observed.push(observe(judgement.verdict, None, judgement.why.clone(), amount));

@@ -56,7 +56,7 @@ impl Plan {
     /// What only the parts themselves know to check: templates, routes, secrets, addresses.
     fn check(&self) -> anyhow::Result<()> {
         crate::alert::check(&self.alert, &self.place())?;
-        crate::serve::Settings::of(&self.serve)?;
+        crate::serve::Settings::read(&self.serve)?;
         Ok(())
     }
 
@@ -67,6 +67,17 @@ impl Plan {
             instance: self.serve.listen.to_string(),
             external_url: self.serve.external_url.clone().unwrap_or_else(|| format!("http://{}", self.serve.listen)),
         }
+    }
+
+    fn sinks(&self) -> Vec<String> {
+        let alert = &self.alert;
+        let named = |kind: &'static str, name: &String| format!("{name} ({kind})");
+        let mut all: Vec<String> = alert.alertmanager.iter().map(|sink| named("alertmanager", &sink.name)).collect();
+        all.extend(alert.webhook.iter().map(|sink| named("webhook", &sink.name)));
+        all.extend(alert.slack.iter().map(|sink| named("slack", &sink.name)));
+        all.extend(alert.email.iter().map(|sink| named("email", &sink.name)));
+        all.extend(alert.command.iter().map(|sink| named("command", &sink.name)));
+        all
     }
 
     /// Directories of the audits' ledgers, by name.
@@ -101,7 +112,10 @@ impl Plan {
             )),
             None => said.push("groups: not watched".to_owned()),
         }
-        said.extend(crate::alert::describe(&self.alert));
+        said.push(match self.sinks() {
+            sinks if sinks.is_empty() => "alerts: no sink, so incidents are only kept and shown".to_owned(),
+            sinks => format!("alerts: to {}", sinks.join(", ")),
+        });
         said.push(format!("page, API and metrics: {}", self.serve.listen));
         said
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -10,24 +11,30 @@ use super::audits::Audit;
 use super::groups::Groups;
 use super::observe::{self, Hint};
 use super::plan::Plan;
-use crate::alert::{Dispatcher, Place};
+use crate::alert::Dispatcher;
 use crate::alert::book::Evaluated;
 use crate::cli::now_ms;
 use crate::engine::Clock;
+use crate::engine::index::Indexes;
 use crate::engine::trace::{Found, Sought, look_up};
-use crate::serve::Server;
 use crate::serve::board::{Actions, Board, Pulse};
+use crate::serve::{Info, Server, Settings};
+
+const JUDGE_EVERY: Duration = Duration::from_secs(10);
 
 pub struct Running {
     plan: Plan,
     board: Arc<Board>,
     hint: Hint,
+    /// What the audits remember of records, for the groups' lag.
+    indexes: Arc<Indexes>,
     alerts: Arc<Dispatcher>,
     audits: Vec<Audit>,
     groups: Option<Groups>,
     server: Option<Server>,
-    /// When each audit's report was last judged.
-    judged: BTreeMap<String, i64>,
+    /// What was last judged of each audit: when its report was made, and its trouble.
+    judged: BTreeMap<String, (i64, Option<String>)>,
+    judged_at: Instant,
 }
 
 impl Running {
@@ -38,21 +45,25 @@ impl Running {
         let alerts = Arc::new(alerts);
         let actions: Arc<dyn Actions> = Arc::new(Hands { alerts: alerts.clone(), ledgers: plan.ledgers() });
         // First the page, so that an address in use is found before anything is read.
-        let server = Server::start(&plan.serve, board.clone(), actions)?;
+        let server = Server::start(Settings::read(&plan.serve)?, board.clone(), actions, Info::default())?;
         tracing::info!(address = %server.address(), "serving");
         let mut running = Self {
             groups: None,
             audits: Vec::new(),
             server: Some(server),
             judged: BTreeMap::new(),
+            judged_at: Instant::now(),
             plan,
             board,
             hint,
+            indexes: Arc::default(),
             alerts,
         };
         running.start_groups()?;
         for (name, plan) in &running.plan.audits {
-            let audit = Audit::start(name.clone(), plan.clone()).context("starting an audit")?;
+            let mut plan = plan.clone();
+            plan.settings.indexes = Some(running.indexes.clone());
+            let audit = Audit::start(name.clone(), plan).context("starting an audit")?;
             running.audits.push(audit);
         }
         running.tick();
@@ -78,7 +89,9 @@ impl Running {
                 alerts.observe(&Evaluated::kinds(["unreachable"]), &[trouble]);
             }
         });
-        let groups = Groups::start(plan.clone(), &self.plan.state, self.board.clone(), heard);
+        let mut plan = plan.clone();
+        plan.settings.past = Some(self.indexes.clone());
+        let groups = Groups::start(plan, &self.plan.state, self.board.clone(), heard);
         self.groups = Some(groups.context("starting the thread that watches groups")?);
         Ok(())
     }
@@ -101,17 +114,18 @@ impl Running {
         }
     }
 
-    /// Findings of all audits in one go: what one of them does not read, another may.
+    /// Findings of all audits in one go: what one of them does not read, another may. Without news only now and then, so
+    /// that time passes for what has to last before it is told.
     fn judge_audits(&mut self) -> bool {
-        let now = self.audits.iter().map(|audit| (audit.name.clone(), audit.report().map_or(0, |stamped| stamped.at_ms)));
-        let now: BTreeMap<String, i64> = now.collect();
+        let state = |audit: &Audit| (audit.report().map_or(0, |stamped| stamped.at_ms), audit.trouble());
+        let now: BTreeMap<_, _> = self.audits.iter().map(|audit| (audit.name.clone(), state(audit))).collect();
         let is_news = now != self.judged;
-        self.judged = now;
-        if !is_news {
+        if !is_news && self.judged_at.elapsed() < JUDGE_EVERY {
             return false;
         }
+        (self.judged, self.judged_at) = (now, Instant::now());
         // An audit that has not reported yet may hold what an earlier run told of.
-        let all_report = self.judged.values().all(|&at_ms| at_ms > 0);
+        let all_report = self.judged.values().all(|(at_ms, _)| *at_ms > 0);
         let kinds: Vec<&str> = observe::audit_kinds().collect();
         let evaluated = if all_report { Evaluated::kinds(kinds) } else { Evaluated::nothing() };
         let reports: Vec<_> = self.audits.iter().filter_map(Audit::report).collect();
@@ -122,7 +136,7 @@ impl Running {
             Some(observe::trouble("audit-stopped", &audit.name, audit.trouble()?, command))
         });
         self.alerts.observe(&Evaluated::kinds(["audit-stopped"]), &troubles.collect::<Vec<_>>());
-        true
+        is_news
     }
 
     /// Commits everything and ends.

@@ -2,7 +2,7 @@
 
 /// Reads an unsigned varint of at most `max_bytes` bytes from `buf[*at..]` and moves `at` past it.
 #[inline]
-fn read_unsigned(buf: &[u8], at: &mut usize, max_bytes: usize) -> Option<u64> {
+pub fn read_unsigned(buf: &[u8], at: &mut usize, max_bytes: usize) -> Option<u64> {
     let mut value = 0u64;
     for i in 0..max_bytes {
         let byte = *buf.get(*at + i)?;

@@ -92,13 +92,15 @@ impl Broker {
 pub struct Brokers {
     config: Arc<Config>,
     all: BTreeMap<i32, Broker>,
+    /// Requests to brokers that have left.
+    former: u64,
 }
 
 impl Brokers {
     pub fn new(mut config: Config) -> Self {
         config.connect_timeout = config.connect_timeout.min(CONNECT_WITHIN);
         config.request_timeout = config.request_timeout.min(ANSWER_WITHIN);
-        Self { config: Arc::new(config), all: BTreeMap::new() }
+        Self { config: Arc::new(config), all: BTreeMap::new(), former: 0 }
     }
 
     /// Asks any broker for all topics, and learns where the brokers are.
@@ -123,6 +125,7 @@ impl Brokers {
     }
 
     fn learn(&mut self, answer: MetadataResponse) -> MetadataResponse {
+        let requests = self.requests();
         let mut before = std::mem::take(&mut self.all);
         for broker in &answer.brokers {
             let id = broker.node_id.0;
@@ -134,6 +137,8 @@ impl Brokers {
             let broker = known.unwrap_or_else(|| Broker::new(id, address, self.config.clone()));
             self.all.insert(id, broker);
         }
+        self.former = 0;
+        self.former = requests - self.requests();
         answer
     }
 
@@ -150,7 +155,8 @@ impl Brokers {
         })
     }
 
+    /// Of all times; never falls.
     pub fn requests(&self) -> u64 {
-        self.all.values().map(|broker| broker.requests).sum()
+        self.former + self.all.values().map(|broker| broker.requests).sum::<u64>()
     }
 }

@@ -62,6 +62,15 @@ struct Topic {
     error: Option<ErrorCode>,
 }
 
+impl Topic {
+    fn leaderless(&self) -> usize {
+        self.leaders.values().filter(|leader| **leader < 0).count()
+    }
+}
+
+/// Its leaders coordinate the groups.
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
 pub struct Collector {
     brokers: Brokers,
     names: Names,
@@ -122,6 +131,14 @@ impl Collector {
                     facts.troubles.push(format!("the groups of broker {}: {error}", coordinated.broker));
                 }
             }
+        }
+        // Groups whose coordinator is gone for good, with nobody to take over, are listed by no broker.
+        let leaderless = self.topics.get(OFFSETS_TOPIC).map_or(0, Topic::leaderless);
+        if leaderless > 0 {
+            facts.unlisted_brokers += 1;
+            facts.troubles.push(format!(
+                "{leaderless} partitions of {OFFSETS_TOPIC} have no leader: groups that belong to them are not known"
+            ));
         }
         for group in facts.groups.values_mut() {
             if let Ok(offsets) = &mut group.offsets {

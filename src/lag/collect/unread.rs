@@ -13,9 +13,9 @@ use super::names::Names;
 use super::unknown;
 use crate::lag::facts::Spot;
 use crate::lag::figure::{Figure, Unknown};
-use crate::source::kafka::aborted::{Aborted, marker};
+use crate::source::kafka::aborted::Aborted;
 use crate::source::kafka::fetch::Part;
-use crate::wire::{Batches, Scratch};
+use crate::wire::{Batches, Marker, Scratch};
 
 /// Newest version that names topics instead of their ids.
 const FETCH: i16 = 12;
@@ -166,7 +166,8 @@ fn look(part: &Part, offset: i64, read_committed: bool, scratch: &mut Scratch) -
         }
         let header = batch.header;
         let Ok(mut walk) = batch.records(scratch) else { return Look::Damaged };
-        let kind = if header.is_control() { walk.next().and_then(Result::ok).and_then(|r| marker(&r)) } else { None };
+        let kind =
+            if header.is_control() { walk.next().and_then(Result::ok).and_then(|r| Marker::of(&r)) } else { None };
         if !aborted.is_aborted(&header, kind) && !header.is_control() {
             for record in walk {
                 let Ok(record) = record else { return Look::Damaged };

@@ -83,7 +83,8 @@ impl Cadence {
                 least_ms.max(times(known.usual_ms, factor)).max(longest)
             }
             // With next to no past, only what is long for anybody.
-            _ => least_ms.max(ms(thresholds.max_time_lag)),
+            Some(few) => least_ms.max(ms(thresholds.max_time_lag)).max(times(few.longest_ms, 2.0)),
+            None => least_ms.max(ms(thresholds.max_time_lag)),
         }
     }
 }

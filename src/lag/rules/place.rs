@@ -45,7 +45,8 @@ impl<'a> Place<'a> {
     }
 
     /// The records beyond the allowed lag have waited since then, at the latest. Their own times are only believed
-    /// as far as the marks allow: a producer's clock may be wrong, and old records may be written again.
+    /// as far as the marks allow: a producer's clock may be wrong, and old records may be written again. That they
+    /// came later than the end passed the position may well be, when it was a marker that lay there.
     pub fn waiting_since(&self, window: &Window<'_>, thresholds: &Thresholds) -> i64 {
         let floor = self.last.offset.max(self.mark.log_start).saturating_add(thresholds.allowed_lag);
         let is_above = |mark: &&Mark| visible_end(mark, window.read_committed) > floor;
@@ -56,8 +57,12 @@ impl<'a> Place<'a> {
         let (before, at_most) = by_commits(window, floor, before, at_most);
         let before = before.map(|at_ms| at_ms.min(at_most));
         match (window.unread_since_ms, before) {
-            (Ok(since), Some(before)) => since.clamp(before, at_most),
-            (Ok(since), None) => since.min(at_most),
+            // From the future, cut to now: either it just came, or that clock is wrong and much more has come since.
+            (Ok(since), _) if since >= self.now_ms - 1 => {
+                let beyond = |mark: &&Mark| visible_end(mark, window.read_committed) > floor.saturating_add(MARKERS);
+                window.marks.iter().rev().take_while(beyond).last().map_or(self.now_ms, |mark| mark.at_ms)
+            }
+            (Ok(since), before) => since.max(before.unwrap_or(since)),
             (Err(_), _) => at_most,
         }
     }
@@ -92,5 +97,7 @@ fn by_commits(window: &Window<'_>, floor: i64, mut before: Option<i64>, mut at_m
     (before, at_most)
 }
 
+/// So many markers may lie between the position and the next record.
+const MARKERS: i64 = 16;
 /// Clocks of brokers and of this machine may differ by this much.
 pub const SKEW_MS: i64 = 10_000;

@@ -66,7 +66,12 @@ impl Still<'_> {
         }
         let least = ms(self.thresholds.no_owner_after);
         let alone_ms = self.place.now_ms.saturating_sub(self.window.membership_since_ms);
-        if !self.place.is_single {
+        if self.place.is_single {
+            // One look tells since when the record is there, and nothing else.
+            if self.waited_ms < least {
+                return None;
+            }
+        } else {
             // A consumer that assigns its partitions itself has no members and commits nevertheless; one that runs by
             // the hour is away most of the time.
             let cadence = Cadence::of(self.window, self.commits_or_progress());

@@ -33,6 +33,10 @@ pub fn judge(window: &Window<'_>, place: &Place<'_>, thresholds: &Thresholds) ->
     }
     let trend = trend.filter(|trend| rises(trend, cadence, thresholds))?;
     let behind_ms = trend.behind_ms()?;
+    // A lag that comes from standing still is no loss of ground; whether it stands for too long is judged elsewhere.
+    if place.now_ms.saturating_sub(place.moved_at(window)) > behind_ms / 2 {
+        return None;
+    }
     let why = format!(
         "the lag rose from {} to {} offsets within {}, by trend {} of {} written meanwhile: it is {} behind and loses ground",
         thousands(trend.first_lag.unsigned_abs()),
@@ -72,7 +76,14 @@ fn overdue(
     let is_rebalancing = window.membership == Membership::Rebalancing
         && place.now_ms.saturating_sub(window.membership_since_ms) < ms(thresholds.rebalance_within);
     let is_better = trend.is_some_and(|trend| trend.tau <= FALLING || trend.is_recovering);
-    if is_better || is_rebalancing || waited_ms <= Cadence::bound_ms(cadence, ms(thresholds.max_time_lag), thresholds) {
+    // Whoever begins far behind has old records before it, and a few commits do not tell where it goes. Should there be no
+    // more of them, it stands still, and that is judged by itself.
+    let is_young = !place.is_single && trend.is_none_or(|trend| trend.samples < SAMPLES);
+    if is_better
+        || is_young
+        || is_rebalancing
+        || waited_ms <= Cadence::bound_ms(cadence, ms(thresholds.max_time_lag), thresholds)
+    {
         return None;
     }
     let better = match trend {
@@ -80,7 +91,7 @@ fn overdue(
             let first = thousands(trend.first_lag.unsigned_abs());
             format!("and the lag does not fall (it was {first} {} ago)", duration(trend.span_ms.max(0).unsigned_abs()))
         }
-        None => "and one commit does not tell whether it gets better".to_owned(),
+        None => "and one look does not tell whether it gets better".to_owned(),
     };
     let why = format!(
         "the oldest of {} unread offsets has waited for {}, more than the {} allowed, {better}",
@@ -96,7 +107,14 @@ fn overdue(
 fn rises(trend: &Trend, cadence: Option<Cadence>, thresholds: &Thresholds) -> bool {
     let share = trend.rise as f64 / trend.written.max(1) as f64;
     let is_steady = trend.samples >= SAMPLES && trend.tau >= STEADY && !trend.is_recovering;
-    if !is_steady || trend.rise <= 0 || share < thresholds.rising_share || trend.last_lag <= thresholds.allowed_lag {
+    // One leap in an even course is a burst or a restart.
+    let is_leap = trend.rise < (trend.last_lag - trend.first_lag) / 4;
+    if !is_steady
+        || is_leap
+        || trend.rise <= 0
+        || share < thresholds.rising_share
+        || trend.last_lag <= thresholds.allowed_lag
+    {
         return false;
     }
     let least_ms = ms(thresholds.rising_after);

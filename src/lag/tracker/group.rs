@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::spot::Spot;
+use crate::lag::commits::GroupNews;
 use crate::lag::facts::{self, GroupFacts, GroupKind, GroupState};
 use crate::lag::forecast::Scored;
 use crate::lag::snapshot::{Change, Point};
@@ -28,6 +29,7 @@ pub struct Group {
     /// When members came, went or were given other partitions.
     pub rebalances: VecDeque<i64>,
     members_digest: Option<u64>,
+    generation: Option<i32>,
     pub spots: BTreeMap<facts::Spot, Spot>,
     /// First round that did not list the group any more, though every broker answered.
     pub missing_since_ms: Option<i64>,
@@ -46,6 +48,7 @@ impl Group {
             membership_since_ms: now_ms,
             rebalances: VecDeque::new(),
             members_digest: None,
+            generation: None,
             spots: BTreeMap::new(),
             missing_since_ms: None,
             gone_is_known: false,
@@ -68,10 +71,29 @@ impl Group {
             return;
         }
         let digest = digest(members);
-        if self.members_digest.is_some_and(|known| known != digest) {
+        // Where generations are read, they tell it more exactly.
+        if self.generation.is_none() && self.members_digest.is_some_and(|known| known != digest) {
             self.rebalanced(now_ms);
         }
         self.members_digest = Some(digest);
+    }
+
+    /// Takes in what the stream of commits brought.
+    pub fn heard(&mut self, news: GroupNews, most: usize) {
+        for generation in news.generations {
+            if self.generation.is_some_and(|known| known != generation.number) {
+                self.rebalanced(generation.at_ms);
+            }
+            self.generation = Some(generation.number);
+        }
+        for (at, news) in news.spots {
+            // What polling does not list is gone again, or of no interest.
+            let Some(spot) = self.spots.get_mut(&at) else { continue };
+            if news.removed.is_some() {
+                spot.removed();
+            }
+            news.commits.into_iter().for_each(|commit| spot.streamed(commit, most));
+        }
     }
 
     pub fn rebalanced(&mut self, at_ms: i64) {

@@ -17,11 +17,12 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::collect::{Found, Place};
-use super::facts::{self, Facts, GroupFacts, PartitionFacts};
+use super::commits::Drained;
+use super::facts::{self, Committed, Facts, GroupFacts, PartitionFacts};
 use super::rules::Thresholds;
 use super::ruleset::Rules;
 use super::snapshot::Snapshot;
-use super::window::Mark;
+use super::window::{Commit, Mark};
 use group::Group;
 use marks::Marks;
 
@@ -92,13 +93,23 @@ pub struct Tracker {
     groups: BTreeMap<Arc<str>, Group>,
     partitions: HashMap<facts::Spot, Marks>,
     facts: Facts,
+    /// Commits are read with their own times.
+    is_streamed: bool,
 }
 
 impl Tracker {
     pub fn new(settings: Settings, cluster: &str, state: State) -> Self {
         let State { round, groups, partitions } = state;
         let partitions = partitions.into_iter().collect();
-        Self { settings, cluster: cluster.to_owned(), round, groups, partitions, facts: Facts::default() }
+        Self {
+            settings,
+            cluster: cluster.to_owned(),
+            round,
+            groups,
+            partitions,
+            facts: Facts::default(),
+            is_streamed: false,
+        }
     }
 
     /// What is to be kept over a restart.
@@ -118,9 +129,11 @@ impl Tracker {
         }
     }
 
-    /// Takes in a round, and says where the log should be looked at before it is judged.
-    pub fn take(&mut self, facts: Facts) -> Vec<Place> {
+    /// Takes in a round, and says where the log should be looked at before it is judged. `news`: what the stream of
+    /// commits brought since the last round and before this one, where it is read.
+    pub fn take(&mut self, facts: Facts, news: Option<Drained>) -> Vec<Place> {
         self.round += 1;
+        let is_streamed = news.is_some();
         for (spot, found) in &facts.partitions {
             self.take_marks(spot, found, facts.ends_at_ms);
         }
@@ -128,8 +141,14 @@ impl Tracker {
         for (name, found) in &facts.groups {
             let group = self.groups.entry(name.clone()).or_insert_with(|| Group::new(found.kind, facts.commits_at_ms));
             group.met(found, facts.commits_at_ms);
-            take_commits(group, found, &facts, self.round, self.settings.intervals);
+            take_commits(group, found, &facts, is_streamed, self.settings.intervals);
         }
+        for (name, news) in news.into_iter().flatten() {
+            if let Some(group) = self.groups.get_mut(&name) {
+                group.heard(news, self.settings.intervals);
+            }
+        }
+        self.is_streamed = is_streamed;
         for (_, group) in self.groups.iter_mut().filter(|(name, _)| !facts.groups.contains_key(*name)) {
             if facts.unlisted_brokers == 0 {
                 group.missing_since_ms.get_or_insert(facts.commits_at_ms);
@@ -143,7 +162,7 @@ impl Tracker {
         let marks = self.partitions.entry(spot.clone()).or_default();
         if marks.of_topic(found.topic_id, at_ms) {
             let groups = self.groups.values_mut();
-            groups.filter_map(|group| group.spots.get_mut(spot)).for_each(|spot| spot.forget_log());
+            groups.filter_map(|group| group.spots.get_mut(spot)).for_each(|spot| spot.forget_log(at_ms));
         }
         if let (Ok(log_start), Ok(end)) = (found.log_start, found.end) {
             marks.push(Mark { at_ms, log_start, stable_end: found.stable_end.ok(), end });
@@ -203,18 +222,21 @@ fn end_for(mark: &Mark, read_committed: bool) -> i64 {
 }
 
 /// Polled commits. A commit that is no longer there is missing, not gone: see the verdict.
-fn take_commits(group: &mut Group, found: &GroupFacts, facts: &Facts, round: i64, most: usize) {
+fn take_commits(group: &mut Group, found: &GroupFacts, facts: &Facts, is_streamed: bool, most: usize) {
     let Ok(offsets) = &found.offsets else { return };
+    let at_ms = facts.commits_at_ms;
     for (at, committed) in offsets {
-        if let Ok(committed) = committed {
-            let end = facts.partitions.get(at).and_then(|marks| marks.end.ok());
-            let spot = group.spots.entry(at.clone()).or_default();
-            spot.polled(committed.offset, round, facts.commits_at_ms, end, most);
-        }
+        let Ok(Committed { offset, .. }) = *committed else { continue };
+        let end = facts.partitions.get(at).and_then(|marks| marks.end.ok());
+        let lag = end.map(|end| (end - offset).max(0));
+        let spot = group.spots.entry(at.clone()).or_default();
+        // Below all orders of the stream, so that both are told apart.
+        let order = i64::MIN.saturating_add(at_ms);
+        spot.polled(Commit { offset, order, timestamp_ms: at_ms, lag, by_tool: false }, is_streamed, most);
     }
     for (at, spot) in &mut group.spots {
         if !matches!(offsets.get(at), Some(Ok(_))) {
-            spot.missing_since_ms.get_or_insert(facts.commits_at_ms);
+            spot.missing_since_ms.get_or_insert(at_ms);
         }
     }
 }

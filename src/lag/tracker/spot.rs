@@ -11,11 +11,18 @@ use crate::lag::window::{Commit, Mark};
 
 use super::marks::Marks;
 
+/// Rounds that wait for the stream.
+const PATIENCE: u8 = 3;
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Spot {
     pub commits: VecDeque<Commit>,
-    /// Some of the commits came with their own times.
+    /// The commits came with their own times.
     pub is_exact: bool,
+    /// The offset of the last round.
+    standing: Option<i64>,
+    /// Rounds that saw a commit the stream has not brought.
+    unstreamed: u8,
     /// Last progress.
     pub moved_ms: Option<i64>,
     /// Log start up to which losses were counted.
@@ -30,6 +37,8 @@ pub struct Spot {
     pub last_lag: Option<i64>,
     /// What was found at an offset; it stays true until the group moves on or more records come.
     next: Option<Looked>,
+    /// When the log was found to be another one: commits until then may still be of the old one.
+    other_log_ms: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -42,38 +51,53 @@ struct Looked {
 }
 
 impl Spot {
+    /// Where the group stands, by the last round that could tell.
     pub fn committed(&self) -> Option<i64> {
-        self.commits.back().map(|commit| commit.offset)
+        self.standing.or(self.commits.back().map(|commit| commit.offset))
     }
 
-    /// A commit seen by polling: only a change tells that there was one.
-    pub fn polled(&mut self, offset: i64, round: i64, at_ms: i64, end: Option<i64>, most: usize) {
-        self.missing_since_ms = None;
-        match self.commits.back() {
-            Some(last) if last.offset == offset => {}
-            // The stream knows every commit with its time and is read on its own; the round only fills what it lacks.
-            Some(last) if self.is_exact && last.timestamp_ms >= at_ms => {}
-            _ => {
-                let lag = end.map(|end| (end - offset).max(0));
-                self.push(Commit { offset, order: round, timestamp_ms: at_ms, lag, by_tool: false }, most);
-            }
+    /// A commit seen by polling: only a change tells that there was one. Where the stream is read it knows every commit
+    /// with its time and brings this one, too; when it does not within a few rounds, the round is believed.
+    pub fn polled(&mut self, commit: Commit, is_streamed: bool, most: usize) {
+        (self.missing_since_ms, self.standing) = (None, Some(commit.offset));
+        if self.commits.back().is_some_and(|last| last.offset == commit.offset) {
+            self.unstreamed = 0;
+            return;
         }
+        if is_streamed && self.is_exact && self.unstreamed < PATIENCE {
+            self.unstreamed += 1;
+            return;
+        }
+        self.unstreamed = 0;
+        self.push(commit, most);
     }
 
-    /// A commit of the stream. One that polling had seen already takes its place, with its true time.
+    /// A commit of the stream.
     pub fn streamed(&mut self, commit: Commit, most: usize) {
-        self.missing_since_ms = None;
-        self.is_exact = true;
-        if let Some(last) = self.commits.back()
-            && last.offset == commit.offset
-            && last.timestamp_ms >= commit.timestamp_ms
-        {
+        if !self.is_exact {
+            // What polling saw are the same commits with later times.
+            self.commits.clear();
+            self.is_exact = true;
+        }
+        // Polling may have been believed in between.
+        while self.commits.back().is_some_and(|last| last.order < 0 && last.timestamp_ms >= commit.timestamp_ms) {
             self.commits.pop_back();
         }
         self.push(commit, most);
     }
 
+    /// The stream says that the commit expired or was deleted: what comes next begins anew.
+    pub fn removed(&mut self) {
+        self.commits.clear();
+        self.standing = None;
+    }
+
     fn push(&mut self, commit: Commit, most: usize) {
+        if let Some(since) = self.other_log_ms {
+            // Offsets of two logs do not compare: neither is this a step back, nor was the other progress.
+            self.commits.clear();
+            self.other_log_ms = Some(since).filter(|since| commit.timestamp_ms <= *since);
+        }
         if self.commits.back().is_none_or(|last| commit.offset > last.offset) {
             self.moved_ms = Some(commit.timestamp_ms);
         }
@@ -95,8 +119,8 @@ impl Spot {
     }
 
     /// Another log of the same name: nothing known of the old one holds.
-    pub fn forget_log(&mut self) {
-        (self.counted_until, self.next) = (0, None);
+    pub fn forget_log(&mut self, now_ms: i64) {
+        (self.counted_until, self.next, self.other_log_ms) = (0, None, Some(now_ms));
     }
 
     /// Keeps what a look at the log found.

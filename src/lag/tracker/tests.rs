@@ -83,7 +83,7 @@ fn tracker() -> Tracker {
 }
 
 fn round(tracker: &mut Tracker, world: &World) -> Snapshot {
-    tracker.take(world.facts());
+    tracker.take(world.facts(), None);
     tracker.judge(&HashMap::new())
 }
 
@@ -243,6 +243,25 @@ fn a_commit_of_the_topics_predecessor_is_a_skip_to_come() {
     let mut anew = anew.later(10);
     anew.committed.insert(0, Ok(500));
     assert_eq!(first(&round(&mut tracker, &anew)).judgement.verdict, Verdict::Ok);
+}
+
+/// A consumer at work goes on in the new topic at its start: that is no step back.
+#[test]
+fn a_topic_made_anew_under_a_consumer_is_no_rewind() {
+    let mut tracker = tracker();
+    let world = World::new(100, 0, 100);
+    round(&mut tracker, &world);
+    let mut anew = world.later(10);
+    let other = |end| PartitionFacts { topic_id: Some(Uuid::from_u128(2)), ..marks(0, end) };
+    anew.committed.clear();
+    anew.marks.insert(0, other(0));
+    round(&mut tracker, &anew);
+    for (committed, end) in [(5, 5), (5, 10), (10, 15)] {
+        anew = anew.later(10);
+        anew.committed.insert(0, Ok(committed));
+        anew.marks.insert(0, other(end));
+        assert_eq!(first(&round(&mut tracker, &anew)).judgement.verdict, Verdict::Ok, "{committed} of {end}");
+    }
 }
 
 #[test]

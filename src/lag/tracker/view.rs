@@ -395,14 +395,15 @@ impl SpotView<'_> {
         tracker.settings.rules.judge(&Window {
             now_ms: now,
             commits: spot.commits.make_contiguous(),
-            exact_commits: spot.is_exact,
+            exact_commits: spot.is_exact && tracker.is_streamed,
             marks: marks.kept(),
             read_committed: tracker.reads_committed(self.of.name),
             membership: self.about.0,
             membership_since_ms: self.about.1,
             owned,
             moved_ms: spot.moved_ms,
-            unread_since_ms: if has_read_all { Ok(now) } else { unread_since_ms },
+            // From now on means that only markers are left; a record whose clock runs ahead is one nevertheless.
+            unread_since_ms: if has_read_all { Ok(now) } else { unread_since_ms.map(|since| since.min(now - 1)) },
             sibling_moved_ms: self.sibling,
         })
     }

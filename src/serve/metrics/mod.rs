@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use self::lag::Section;
+#[cfg(test)]
+pub use self::own::resident_bytes;
 pub use self::own::state as incident_state;
 pub use self::segments::Packed;
 use self::segments::{Packer, Segment};

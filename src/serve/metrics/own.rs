@@ -92,7 +92,9 @@ fn by_topic(audits: &BTreeMap<String, AuditView>, all: &mut All) {
             }
         }
     });
-    let mut found: BTreeMap<(&str, &str, Kind, Grade, bool), (u64, u64)> = BTreeMap::new();
+    /// Audit, topic, kind, grade and whether it is open.
+    type Same<'a> = (&'a str, &'a str, Kind, Grade, bool);
+    let mut found: BTreeMap<Same<'_>, (u64, u64)> = BTreeMap::new();
     for (name, report) in reports(audits) {
         for finding in &report.findings {
             let key = (name, finding.topic.as_str(), finding.kind, finding.grade, finding.state == State::Open);

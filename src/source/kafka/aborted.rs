@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::wire::{BatchHeader, Record};
+use crate::wire::{BatchHeader, Marker};
 
 /// A producer's aborted transaction, from its first offset to its abort marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,26 +37,6 @@ impl Aborted {
             return false;
         }
         header.is_transactional() && self.open.contains(&header.producer_id)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Marker {
-    Abort,
-    Commit,
-    /// Leader changes, snapshots and what later versions may add.
-    Other,
-}
-
-/// The kind of a control record: `version i16, type i16` in its key.
-pub fn marker(record: &Record<'_>) -> Option<Marker> {
-    match record.key? {
-        [_, _, high, low, ..] => Some(match i16::from_be_bytes([*high, *low]) {
-            0 => Marker::Abort,
-            1 => Marker::Commit,
-            _ => Marker::Other,
-        }),
-        _ => None,
     }
 }
 

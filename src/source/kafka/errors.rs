@@ -2,6 +2,11 @@
 
 use kafka_protocol::ResponseError;
 
+/// Whether a text made of [`KafkaError::advice`] speaks of a missing permission.
+pub fn is_denial(text: &str) -> bool {
+    text.contains("AUTHORIZATION_FAILED")
+}
+
 /// A code of <https://kafka.apache.org/protocol#protocol_error_codes>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KafkaError(pub i16);
@@ -55,5 +60,16 @@ impl KafkaError {
             },
         };
         text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denial_is_told_from_a_broker_in_trouble() {
+        let denials = (-1..=120).filter(|&code| is_denial(&KafkaError(code).advice()));
+        assert_eq!(denials.collect::<Vec<_>>(), [29, 30, 31]);
     }
 }

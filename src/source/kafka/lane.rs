@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::aborted::{Aborted, Marker, marker};
+use super::aborted::Aborted;
 use super::cluster::Leader;
 use super::fetch::{Part, Want, Watermarks};
 use super::walk::{Step, Walk};
 use crate::audit::coverage::Isolation;
 use crate::source::{Assignment, Batch, Damage, Event, Sink};
-use crate::wire::{RawBatch, Records, Scratch};
+use crate::wire::{Marker, RawBatch, Records, Scratch};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -156,14 +156,14 @@ impl Lane {
     ) -> bool {
         let header = &batch.header;
         self.at.last_epoch = header.leader_epoch;
-        let (is_aborted, records) = match header.is_control() {
+        let (is_aborted, marker, records) = match header.is_control() {
             true => match marker_of(batch, scratch) {
-                Ok(marker) => (aborted.is_aborted(header, marker), Ok(Records::empty())),
-                Err(why) => (false, Err(why)),
+                Ok(marker) => (aborted.is_aborted(header, marker), marker, Ok(Records::empty())),
+                Err(why) => (false, None, Err(why)),
             },
             false => match aborted.is_aborted(header, None) {
-                true => (true, Ok(Records::empty())),
-                false => (false, batch.records(scratch).map_err(|error| error.to_string())),
+                true => (true, None, Ok(Records::empty())),
+                false => (false, None, batch.records(scratch).map_err(|error| error.to_string())),
             },
         };
         let (from, until) = (header.base_offset, header.until());
@@ -173,6 +173,7 @@ impl Lane {
                 until,
                 header: Some(header),
                 aborted: is_aborted,
+                marker,
                 records,
                 bytes: batch.bytes().len(),
             }),
@@ -309,5 +310,5 @@ fn limit(marks: Watermarks, isolation: Isolation) -> i64 {
 fn marker_of(batch: &RawBatch<'_>, scratch: &mut Scratch) -> Result<Option<Marker>, String> {
     let mut records = batch.records(scratch).map_err(|error| error.to_string())?;
     let record = records.next().transpose().map_err(|error| error.to_string())?;
-    Ok(record.as_ref().and_then(marker))
+    Ok(record.as_ref().and_then(Marker::of))
 }

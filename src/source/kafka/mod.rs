@@ -41,6 +41,7 @@ pub(crate) use errors::KafkaError as ErrorCode;
 use super::{Assignment, Cleanup, PartitionInfo, Properties, Reader, Selection, Source, SourceError, Start};
 use cluster::{Cluster, Marks, Spot, TopicMetadata};
 use errors::KafkaError;
+pub use errors::is_denial;
 use lane::{Lane, Manner};
 use reader::{FetchReader, SharedCluster};
 
@@ -59,6 +60,11 @@ pub struct KafkaSource {
 }
 
 impl KafkaSource {
+    /// Whether the settings can be used, without reaching for a broker.
+    pub fn check(properties: &Properties) -> Result<(), SourceError> {
+        Config::resolve(properties).map(drop)
+    }
+
     /// Reaches the cluster; which topics there are is asked by [`Source::partitions`].
     pub fn connect(properties: &Properties, selection: Selection) -> Result<Self, SourceError> {
         let config = Arc::new(Config::resolve(properties)?);

@@ -10,7 +10,7 @@ use super::*;
 use crate::audit::coverage::Isolation;
 use crate::source::testing::{RecordingSink, Seen};
 use crate::source::{Damage, Sink};
-use crate::wire::BatchHeader;
+use crate::wire::{BatchHeader, Marker};
 
 fn selection(topics: &[&str]) -> Selection {
     Selection {
@@ -592,6 +592,7 @@ proptest! {
         let mut log = Log::default();
         let mut open: BTreeMap<i64, (i64, Vec<i64>)> = BTreeMap::new();
         let mut committed = Vec::new();
+        let mut markers = Vec::new();
         for (producer, step, records) in steps {
             let at = log.end();
             let span = at..at + records as i64;
@@ -603,10 +604,12 @@ proptest! {
                 }
                 (3, true) => {
                     log.batches.push(marker(at, producer, true));
+                    markers.push((at, Marker::Commit));
                     committed.extend(open.remove(&producer).unwrap().1);
                 }
                 (4, true) => {
                     log.batches.push(marker(at, producer, false));
+                    markers.push((at, Marker::Abort));
                     log.aborted.push((producer, open.remove(&producer).unwrap().0, at));
                 }
                 _ => {
@@ -635,5 +638,11 @@ proptest! {
             _ => 0,
         }).sum();
         prop_assert_eq!(covered, stable, "every offset is covered by one batch");
+        markers.retain(|&(offset, _)| offset < stable);
+        let told = sink.events("t", 0).into_iter().filter_map(|seen| match seen {
+            Seen::Batch { base_offset, marker, .. } => Some((base_offset, marker?)),
+            _ => None,
+        });
+        prop_assert_eq!(told.collect::<Vec<_>>(), markers, "and markers say what they are");
     }
 }

@@ -45,7 +45,7 @@ impl Lane {
     }
 
     fn stretch(&self, from: i64, until: i64, records: Records<'_>, bytes: usize, sink: &mut dyn Sink) {
-        let batch = Batch { base_offset: from, until, header: None, aborted: false, records, bytes };
+        let batch = Batch { base_offset: from, until, header: None, aborted: false, marker: None, records, bytes };
         sink.event(self.at.index, Event::Batch(batch));
         sink.pass_on(self.at.index);
     }

@@ -326,7 +326,8 @@ fn a_damaged_batch_that_librdkafka_cannot_pass_is_reported_and_fails_the_partiti
 #[test]
 fn the_end_of_a_partition_covers_what_librdkafka_hides() {
     let events = events_after(&[(10, RDKafkaErrorCode::PartitionEOF)]);
-    let hidden = Seen::Batch { base_offset: 0, until: 10, has_header: false, aborted: false, records: Vec::new() };
+    let hidden =
+        Seen::Batch { base_offset: 0, until: 10, has_header: false, aborted: false, marker: None, records: Vec::new() };
     assert_eq!(events, [hidden, Seen::AtEnd]);
 }
 

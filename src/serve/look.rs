@@ -1,0 +1,29 @@
+//! Looking things up on the board, for API and page alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::audit::finding::Finding;
+use crate::audit::verdict::Report;
+use crate::lag::snapshot::Snapshot;
+
+use super::board::AuditView;
+
+pub type Audits = BTreeMap<String, AuditView>;
+
+/// Audits that have a report.
+pub fn reports(audits: &Audits) -> impl Iterator<Item = (&str, &Arc<Report>)> {
+    audits.iter().filter_map(|(name, audit)| Some((name.as_str(), audit.report.as_ref()?)))
+}
+
+/// All findings, with the name of their audit.
+pub fn findings(audits: &Audits) -> impl Iterator<Item = (&str, &Finding)> {
+    reports(audits).flat_map(|(name, report)| report.findings.iter().map(move |finding| (name, finding)))
+}
+
+/// Topics that a group reads or an audit covers.
+pub fn topics<'a>(lag: &'a Snapshot, audits: &'a Audits) -> BTreeSet<&'a str> {
+    let covered = reports(audits).flat_map(|(_, report)| report.coverage.iter().map(|part| part.topic.as_str()));
+    let found = findings(audits).map(|(_, finding)| finding.topic.as_str());
+    lag.partitions.iter().map(|part| &*part.topic).chain(covered).chain(found).collect()
+}

@@ -1,0 +1,6 @@
+//! The daemon as an operator runs it: the real binary beside a real Kafka, Prometheus, Alertmanager and browser.
+
+mod common;
+mod lifecycle;
+mod page;
+mod paging;
