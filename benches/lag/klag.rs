@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sordini_lab::{Directory, Kafka, Process, free_port, http, root};
 
 use crate::groups::World;
-use crate::measure::{Requests, Sample, median, peak_mb, scrape, value};
+use crate::measure::{Requests, Sample, median, peak_mb, scrape};
 
 const CYCLES: usize = 2;
 const LIMIT: Duration = Duration::from_secs(900);
@@ -28,62 +28,46 @@ fn measure(kafka: &Kafka, requests: &Requests, world: &World, at_once: u32) -> R
     let config = directory.write("klag.toml", &config(&kafka.bootstrap(), port, at_once));
     let own = root().join(".servers/klag/bin/klag-exporter").display().to_string();
     let binary = env::var("KLAG_EXPORTER").unwrap_or(own);
-    let command = [binary, "--config".to_owned(), config.display().to_string(), "-l".to_owned(), "warn".to_owned()];
+    // Its own word on each cycle. Its page tells it as well, but to fetch that while it works would slow it down.
+    let log = "warn,klag_exporter::cluster::manager=debug".to_owned();
+    let command = [binary, "--config".to_owned(), config.display().to_string(), "--log-level".to_owned(), log];
     let process = Process::start(&command, &directory);
     let url = format!("http://127.0.0.1:{port}/metrics");
 
-    let mut cycles = Cycles { url: &url, process: &process, last: 0.0, seconds: Vec::new() };
-    cycles.next()?; // the first, with all that is done once
-    cycles.seconds.clear();
+    let first = cycles(&process, 1)?.len(); // with all that is done once
     let before = requests.count();
-    for _ in 0..CYCLES {
-        cycles.next()?;
-    }
-    let requests = (requests.count() - before) / CYCLES as f64;
+    let seconds = cycles(&process, first + CYCLES)?;
+    let requests = (requests.count() - before) / (seconds.len() - first) as f64;
     let (_, page) = http::get(&url)?;
     let lags = page.lines().filter(|line| line.starts_with("kafka_consumergroup_group_lag{")).count();
     if lags != world.group_partitions() as usize {
         return Err(format!("{lags} of {} lags in its page", world.group_partitions()));
     }
     let scrape = scrape(&url)?;
-    let seconds = median(cycles.seconds).ok_or("no cycle")?;
+    let seconds = median(seconds[first..].to_vec()).ok_or("no cycle")?;
     Ok(Sample { seconds, requests: Some(requests), peak_mb: peak_mb(process.id()), scrape: Some(scrape) })
 }
 
-struct Cycles<'a> {
-    url: &'a str,
-    process: &'a Process,
-    /// When the last one ended, as it says itself.
-    last: f64,
-    seconds: Vec<f64>,
-}
-
-impl Cycles<'_> {
-    fn next(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + LIMIT;
-        while Instant::now() < deadline {
-            if !self.process.is_running() {
-                return Err(format!("it ended:\n{}", self.process.log_tail()));
-            }
-            if let Ok((200, page)) = http::get(self.url)
-                && let Some(seconds) = value(&page, "kafka_lag_exporter_scrape_duration_seconds")
-                && let Some(updated) = updated(&page)
-                && updated > self.last
-                && seconds > 0.0
-            {
-                self.last = updated;
-                self.seconds.push(seconds);
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(500));
+/// How long each cycle so far took, as soon as there are `count` of them.
+fn cycles(process: &Process, count: usize) -> Result<Vec<f64>, String> {
+    let deadline = Instant::now() + LIMIT;
+    while Instant::now() < deadline && process.is_running() {
+        let log = process.log();
+        let ended = log.lines().filter(|line| line.contains("Collection cycle completed"));
+        let seconds: Vec<_> = ended.filter_map(|line| Some(milliseconds(line)? / 1e3)).collect();
+        if seconds.len() >= count {
+            return Ok(seconds);
         }
-        Err(format!("no cycle came to an end in {LIMIT:?}"))
+        std::thread::sleep(Duration::from_millis(200));
     }
+    Err(format!("no cycle {count}:\n{}", process.log_tail()))
 }
 
-fn updated(page: &str) -> Option<f64> {
-    let line = page.lines().find(|line| line.starts_with("kafka_lag_exporter_last_update_timestamp_seconds"))?;
-    line.rsplit(' ').next()?.parse().ok()
+/// The value of `elapsed_ms`, with the colours that it may be written in.
+fn milliseconds(line: &str) -> Option<f64> {
+    let (_, rest) = line.split_once("elapsed_ms")?;
+    let plain: String = rest.split('\u{1b}').map(|part| part.split_once('m').map_or(part, |(_, text)| text)).collect();
+    plain.trim_start_matches('=').split(' ').next()?.parse().ok()
 }
 
 /// Its defaults, with the partitions' series that sordini has, too. A cycle that takes longer than `poll_interval` is
