@@ -2,7 +2,7 @@
 
 use kafka_protocol::ResponseError;
 
-/// Whether a text made of [`KafkaError::advice`] speaks of a missing permission.
+/// Whether a text made of `KafkaError::advice` speaks of a missing permission.
 pub fn is_denial(text: &str) -> bool {
     text.contains("AUTHORIZATION_FAILED")
 }
