@@ -47,6 +47,30 @@ fn settings_are_read_again_and_wrong_ones_change_nothing() {
     wait_for("the second topic is audited, too", LIMIT, || is_audited(&second));
 }
 
+/// The file of the repository, with the environment saying where things are.
+#[test]
+fn the_shipped_settings_work() {
+    let kafka = shared();
+    let topic = name("shipped");
+    kafka.create_topic(&topic, 1, &[]);
+    fill(kafka, &topic, 10);
+    let dir = tempfile::tempdir().unwrap();
+    let port = sordini_lab::free_port();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sordini"));
+    command
+        .args(["watch", "-c", concat!(env!("CARGO_MANIFEST_DIR"), "/config/sordini.toml")])
+        .env("SORDINI__STATE", dir.path())
+        .env("SORDINI__KAFKA__BOOTSTRAP_SERVERS", kafka.bootstrap())
+        .env("SORDINI__SERVE__LISTEN", format!("127.0.0.1:{port}"));
+    let mut child = command.spawn().unwrap();
+    wait_for("the page shows the topic", LIMIT, || {
+        let (status, page) = http::get(&format!("http://127.0.0.1:{port}/topics/{topic}")).ok()?;
+        (status == 200 && page.contains(&*topic)).then_some(())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn without_a_cluster_it_waits_and_says_so() {
     let port = sordini_lab::free_port();
