@@ -1,10 +1,13 @@
 //! The thread that watches consumer groups: a round at every interval, its windows kept over restarts.
 
+use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::cli::now_ms;
 use crate::engine::Clock;
@@ -82,6 +85,17 @@ impl Groups {
     }
 }
 
+/// All that is said of groups and partitions, as one number.
+fn verdicts(snapshot: &Snapshot) -> u64 {
+    let mut hash = Xxh3::new();
+    for group in &snapshot.groups {
+        hash.write(group.group.as_bytes());
+        hash.write_u8(group.judgement.verdict as u8);
+        group.partitions.iter().for_each(|partition| hash.write_u8(partition.judgement.verdict as u8));
+    }
+    hash.finish()
+}
+
 struct Worker {
     plan: Plan,
     state: PathBuf,
@@ -97,7 +111,7 @@ impl Worker {
     fn run(mut self) {
         let keep = Keep::new(&self.state);
         let mut watcher: Option<Watcher> = None;
-        let mut kept = Instant::now();
+        let (mut kept, mut told) = (Instant::now(), 0);
         let clock: Clock = Arc::new(now_ms);
         while !self.stop.load(Ordering::Relaxed) {
             let began = Instant::now();
@@ -115,15 +129,17 @@ impl Worker {
             self.pulse_ms.store(now_ms(), Ordering::Relaxed);
             match round {
                 Ok(snapshot) => {
-                    (self.heard)(Ok(&snapshot));
+                    // What a verdict rests on is kept before anyone is told of it: after a kill the same verdict must come
+                    // at once, or its incident would be resolved and opened again.
+                    let verdicts = verdicts(&snapshot);
+                    let is_news = verdicts != told || !snapshot.happened.is_empty();
                     if let Some(watcher) = &watcher
-                        && (kept.elapsed() >= KEEP_EVERY
-                            || !snapshot.happened.is_empty()
-                            || !self.ready.load(Ordering::Relaxed))
+                        && (is_news || kept.elapsed() >= KEEP_EVERY)
                     {
                         keep.save(&watcher.state());
-                        kept = Instant::now();
+                        (kept, told) = (Instant::now(), verdicts);
                     }
+                    (self.heard)(Ok(&snapshot));
                     self.ready.store(true, Ordering::Relaxed);
                     self.board.lag.store(Arc::new(snapshot));
                     self.board.touch();
