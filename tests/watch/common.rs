@@ -107,9 +107,17 @@ impl Daemon {
     }
 
     pub fn wait_for_verdict(&self, group: &str, wanted: &str) {
-        wait_for(&format!("{group} is {wanted}: {:?}\n{}", self.verdict(group), self.log()), LIMIT, || {
-            self.verdict(group).filter(|verdict| verdict == wanted)
-        });
+        let deadline = std::time::Instant::now() + LIMIT;
+        while self.verdict(group).as_deref() != Some(wanted) {
+            let late = std::time::Instant::now() > deadline;
+            assert!(
+                !late,
+                "{group} is not {wanted}: {:?}\n{}",
+                http::get(&self.url(&format!("/api/v1/groups/{group}"))),
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 

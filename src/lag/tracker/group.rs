@@ -30,6 +30,7 @@ pub struct Group {
     pub rebalances: VecDeque<i64>,
     members_digest: Option<u64>,
     generation: Option<i32>,
+    generation_order: Option<i64>,
     pub spots: BTreeMap<facts::Spot, Spot>,
     /// First round that did not list the group any more, though every broker answered.
     pub missing_since_ms: Option<i64>,
@@ -49,6 +50,7 @@ impl Group {
             rebalances: VecDeque::new(),
             members_digest: None,
             generation: None,
+            generation_order: None,
             spots: BTreeMap::new(),
             missing_since_ms: None,
             gone_is_known: false,
@@ -80,7 +82,10 @@ impl Group {
 
     /// Takes in what the stream of commits brought.
     pub fn heard(&mut self, news: GroupNews, most: usize) {
-        for generation in news.generations {
+        // After a restart the stream brings again what is known.
+        let newest = self.generation_order.unwrap_or(i64::MIN);
+        for generation in news.generations.into_iter().filter(|generation| generation.order > newest) {
+            self.generation_order = Some(generation.order);
             if self.generation.is_some_and(|known| known != generation.number) {
                 self.rebalanced(generation.at_ms);
             }

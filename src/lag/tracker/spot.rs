@@ -21,6 +21,8 @@ pub struct Spot {
     pub is_exact: bool,
     /// The offset of the last round.
     standing: Option<i64>,
+    /// Where the stream's last commit stands in its log.
+    newest_order: Option<i64>,
     /// Rounds that saw a commit the stream has not brought.
     unstreamed: u8,
     /// Last progress.
@@ -74,6 +76,11 @@ impl Spot {
 
     /// A commit of the stream.
     pub fn streamed(&mut self, commit: Commit, most: usize) {
+        // After a restart the stream brings again what was kept.
+        if self.newest_order.is_some_and(|newest| commit.order <= newest) {
+            return;
+        }
+        self.newest_order = Some(commit.order);
         if !self.is_exact {
             // What polling saw are the same commits with later times.
             self.commits.clear();
@@ -90,6 +97,7 @@ impl Spot {
     pub fn removed(&mut self) {
         self.commits.clear();
         self.standing = None;
+        self.newest_order = None;
     }
 
     fn push(&mut self, commit: Commit, most: usize) {
