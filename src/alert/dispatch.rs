@@ -24,10 +24,8 @@ use super::outbox::{Manner, Queue, Refusal};
 use super::rules::{Rules, millis};
 use super::sinks;
 use crate::config::alert::AlertFile;
+pub use crate::engine::Clock;
 use crate::serve::board::SinkView;
-
-/// Milliseconds since 1970.
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// How long stopping waits for what is being sent at that moment.
 const LAST_WORDS: Duration = Duration::from_secs(2);

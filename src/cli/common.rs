@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Global, LogForm, When};
 use crate::engine::Progress;
+pub use crate::engine::now_ms;
 use crate::ledger::Key;
 use crate::report::Format;
 use crate::source::Properties;
@@ -163,12 +164,6 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe))
-}
-
-/// Milliseconds since 1970.
-pub fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as i64)
 }
 
 /// Stops the audit at the first Ctrl-C or SIGTERM: it commits, reports and exits. The second one ends at once.

@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::Global;
 use super::common::{self, Connection, exit};
+use super::trace::Form;
 use crate::config::lag::{LagFile, RuleSet};
 use crate::config::parse_duration;
 use crate::config::watch::WatchFile;
@@ -20,19 +21,10 @@ use crate::lag::rules::Thresholds;
 use crate::lag::ruleset::Rules;
 use crate::lag::tracker::State;
 use crate::lag::watcher::{Plan, Watcher};
-use crate::report::lag::{Outcome, TableStyle, write_json, write_json_summary, write_table};
+use crate::report::lag::{TableStyle, outcome, write_json, write_json_summary, write_table};
 
 /// How often a wait looks whether it was asked to end.
 const TICK: Duration = Duration::from_millis(100);
-
-#[derive(Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Form {
-    /// A table for people
-    #[default]
-    Text,
-    /// One object a line, for scripts
-    Json,
-}
 
 const EXAMPLES: &str = "\
 Examples:
@@ -94,7 +86,7 @@ pub struct LagArgs {
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Form of the report
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
 }
 
@@ -139,7 +131,7 @@ pub fn run(args: LagArgs, global: &Global) -> anyhow::Result<u8> {
             if snapshot.groups.is_empty() {
                 eprintln!("sordini: {}", args.nothing());
             }
-            return Ok(Outcome::of(&snapshot).exit());
+            return Ok(outcome(&snapshot).exit());
         }
         out.flush()?;
     }

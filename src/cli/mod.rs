@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-pub use common::{exit, now_ms};
+pub use common::exit;
 
 #[derive(Parser)]
 #[command(

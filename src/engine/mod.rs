@@ -43,6 +43,12 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Milliseconds since 1970; replaced in tests.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
+/// The clock that is not replaced.
+pub fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
+}
+
 #[derive(Clone)]
 pub struct Settings {
     pub rules: Rules,

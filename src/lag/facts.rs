@@ -90,7 +90,6 @@ pub struct Committed {
 #[derive(Clone, Debug)]
 pub struct GroupFacts {
     pub kind: GroupKind,
-    pub coordinator: i32,
     pub state: Figure<GroupState>,
     pub members: Figure<Vec<Member>>,
     pub offsets: Figure<BTreeMap<Spot, Figure<Committed>>>,

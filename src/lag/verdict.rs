@@ -100,3 +100,10 @@ pub struct Judgement {
     /// First and last moment that was looked at, milliseconds since 1970.
     pub window_ms: (i64, i64),
 }
+
+impl Judgement {
+    pub fn new(verdict: Verdict, why: String, numbers: &[(&str, i64)], window_ms: (i64, i64)) -> Self {
+        let numbers = numbers.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        Self { verdict, why, numbers, window_ms }
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::collect::{Collector, Filter};
-use super::commits::{Drained, Follower, Following};
+use super::commits::{Drained, Follower};
 use super::snapshot::Snapshot;
 use super::tracker::{Settings, State, Tracker};
 use crate::engine::Clock;
@@ -60,11 +60,6 @@ impl Watcher {
     fn news(&self) -> Option<Drained> {
         let follower = self.follower.as_ref()?;
         follower.standing().caught_up.then(|| follower.drain())
-    }
-
-    /// How the reading of commits stands, where it was asked for.
-    pub fn following(&self) -> Option<Following> {
-        self.follower.as_ref().map(Follower::standing)
     }
 
     pub fn acknowledge_gone(&mut self, group: &str) {

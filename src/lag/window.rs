@@ -31,6 +31,13 @@ pub struct Mark {
     pub end: i64,
 }
 
+impl Mark {
+    /// Where reading ends: records beyond the last stable offset are not given to committed readers.
+    pub fn end_for(&self, read_committed: bool) -> i64 {
+        if read_committed { self.stable_end.unwrap_or(self.end) } else { self.end }
+    }
+}
+
 /// Whether somebody is there to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

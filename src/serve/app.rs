@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_core::Stream;
 use tokio::sync::{Semaphore, watch};
@@ -81,10 +80,6 @@ impl App {
             Err(error) => Err(format!("it failed inside sordini: {error}")),
         }
     }
-}
-
-pub fn wall_clock() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 /// A body from what an iterator gives.

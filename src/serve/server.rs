@@ -10,11 +10,12 @@ use tokio::runtime::{self, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::app::{App, Info, wall_clock};
+use super::app::{App, Info};
 use super::board::{Actions, Board};
 use super::metrics::{self, Renderer};
 use super::router;
 use super::settings::{ServeError, Settings};
+use crate::engine::now_ms;
 
 /// Headers of a request, all together, and the time a client may take to send them.
 const HEADER_BYTES: usize = 32 << 10;
@@ -47,7 +48,7 @@ impl Server {
             .enable_all()
             .build()
             .map_err(ServeError::Runtime)?;
-        let mut server = Self::start_on(own.handle().clone(), settings, board, actions, info, wall_clock)?;
+        let mut server = Self::start_on(own.handle().clone(), settings, board, actions, info, now_ms)?;
         server.own = Some(own);
         Ok(server)
     }

@@ -11,8 +11,8 @@ use arc_swap::ArcSwapOption;
 
 use crate::audit::finding::Finding;
 use crate::audit::verdict::Report;
-use crate::cli::now_ms;
 use crate::config::AuditPlan;
+use crate::engine::now_ms;
 use crate::engine::{self, Observer, Progress};
 use crate::serve::board::{AuditView, Pulse};
 use crate::source::PartitionInfo;

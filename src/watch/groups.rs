@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::cli::now_ms;
 use crate::engine::Clock;
+use crate::engine::now_ms;
 use crate::lag::snapshot::Snapshot;
 use crate::lag::watcher::{Plan, Watcher};
 use crate::serve::board::{Board, Pulse};

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 
-use crate::cli::now_ms;
 use crate::config::watch::WatchFile;
+use crate::engine::now_ms;
 use crate::serve::board::Board;
 use plan::Plan;
 use running::Running;

@@ -1,16 +1,16 @@
 //! What the settings mean, with everything checked that can be before anything is started.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use crate::alert::Place;
-use crate::cli::now_ms;
 use crate::config::alert::AlertFile;
 use crate::config::serve::ServeFile;
 use crate::config::watch::WatchFile;
 use crate::config::{AuditFile, AuditPlan};
+use crate::engine::now_ms;
 use crate::lag::watcher;
 use crate::ledger::Key;
 use crate::source::{Properties, Start};
@@ -82,12 +82,11 @@ impl Plan {
 
     /// Directories of the audits' ledgers, by name.
     pub fn ledgers(&self) -> Vec<(String, PathBuf)> {
-        self.audits.iter().map(|(name, _)| (name.clone(), Self::ledger(&self.state, name))).collect()
+        self.audits.iter().map(|(name, _)| (name.clone(), self.ledger(name))).collect()
     }
 
-    /// Directory of an audit's ledger.
-    fn ledger(state: &std::path::Path, name: &str) -> PathBuf {
-        state.join("audits").join(name)
+    pub fn ledger(&self, name: &str) -> PathBuf {
+        ledger(&self.state, name)
     }
 
     pub fn describe(&self) -> Vec<String> {
@@ -121,13 +120,18 @@ impl Plan {
     }
 }
 
+/// Directory of an audit's ledger.
+fn ledger(state: &Path, name: &str) -> PathBuf {
+    state.join("audits").join(name)
+}
+
 fn audit_plan(audit: &AuditFile, name: &str, file: &WatchFile) -> anyhow::Result<AuditPlan> {
     let mut audit = audit.clone();
     let mut properties: Properties = file.kafka.clone();
     properties.extend(std::mem::take(&mut audit.properties));
     audit.properties = properties;
     audit.follow = Some(true);
-    audit.ledger = Some(Plan::ledger(&file.state, name));
+    audit.ledger = Some(ledger(&file.state, name));
     let key = audit.ledger_key.as_deref().map(Key::read).transpose()?;
     audit.plan(Start::Beginning, Vec::new(), key, Arc::new(now_ms))
 }

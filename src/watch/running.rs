@@ -13,9 +13,9 @@ use super::observe::{self, Hint};
 use super::plan::Plan;
 use crate::alert::Dispatcher;
 use crate::alert::book::Evaluated;
-use crate::cli::now_ms;
 use crate::engine::Clock;
 use crate::engine::index::Indexes;
+use crate::engine::now_ms;
 use crate::engine::trace::{Found, Sought, look_up};
 use crate::serve::board::{Actions, Board, Pulse};
 use crate::serve::{Info, Server, Settings};
@@ -136,7 +136,7 @@ impl Running {
         let found = reports.iter().flat_map(|stamped| observe::findings(&stamped.report, &self.hint));
         self.alerts.observe(&evaluated, &found.collect::<Vec<_>>());
         let troubles = self.audits.iter().filter_map(|audit| {
-            let command = format!("sordini ledger stat {}", self.plan.state.join("audits").join(&audit.name).display());
+            let command = format!("sordini ledger stat {}", self.plan.ledger(&audit.name).display());
             Some(observe::trouble("audit-stopped", &audit.name, audit.trouble()?, command))
         });
         self.alerts.observe(&Evaluated::kinds(["audit-stopped"]), &troubles.collect::<Vec<_>>());

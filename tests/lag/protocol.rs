@@ -4,10 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use sordini::audit::verdict::Verdict as Outcome;
 use sordini::lag::facts::GroupKind;
 use sordini::lag::figure::Unknown;
 use sordini::lag::verdict::Verdict;
-use sordini::report::lag::Outcome;
+use sordini::report::lag::outcome;
 use sordini_lab::broker::{Listener, OTHER_USER};
 use sordini_lab::{java, wait_for};
 
@@ -77,7 +78,7 @@ fn refused(world: &World) {
     let unseen = group(&last, "unseen").expect("it is listed");
     assert_eq!((unseen.judgement.verdict, unseen.offsets), (Verdict::Unknown, Err(Unknown::Denied)), "{unseen:?}");
     assert!(unseen.lag.is_err() && unseen.record_lag.is_err() && unseen.could_not_be_asked(), "{unseen:?}");
-    assert_eq!(Outcome::of(&last), Outcome::Unverified);
+    assert_eq!(outcome(&last), Outcome::Unverified);
     assert!(watched.blamed().is_empty() && watched.errors().is_empty());
 }
 

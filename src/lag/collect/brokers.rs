@@ -8,6 +8,7 @@ use kafka_protocol::messages::MetadataRequest;
 use kafka_protocol::messages::metadata_response::MetadataResponse;
 
 use crate::source::SourceError;
+use crate::source::kafka::cluster::{METADATA, address};
 use crate::source::kafka::{Config, Connection, Request};
 
 /// A round must not wait longer for one broker.
@@ -16,7 +17,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// How long a broker that could not be reached is left alone, and how long at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-const METADATA: i16 = 12;
 
 /// One broker, connected when it is needed.
 pub struct Broker {
@@ -129,10 +129,7 @@ impl Brokers {
         let mut before = std::mem::take(&mut self.all);
         for broker in &answer.brokers {
             let id = broker.node_id.0;
-            let address = match broker.host.contains(':') {
-                true => format!("[{}]:{}", &*broker.host, broker.port),
-                false => format!("{}:{}", &*broker.host, broker.port),
-            };
+            let address = address(&broker.host, broker.port);
             let known = before.remove(&id).filter(|known| known.address == address);
             let broker = known.unwrap_or_else(|| Broker::new(id, address, self.config.clone()));
             self.all.insert(id, broker);

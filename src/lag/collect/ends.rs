@@ -4,21 +4,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::{ListOffsetsRequest, TopicName};
-use kafka_protocol::protocol::StrBytes;
-
 use super::brokers::Broker;
 use super::names::Names;
 use super::unknown;
 use crate::lag::facts::{PartitionFacts, Spot};
 use crate::lag::figure::{Figure, Unknown};
 use crate::source::kafka::ErrorCode;
+use crate::source::kafka::cluster::{EARLIEST, LATEST, LIST_OFFSETS, list_offsets_request};
 
-const LIST_OFFSETS: i16 = 10;
-/// Special timestamps of ListOffsets.
-const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
 /// With READ_COMMITTED the latest offset is the last stable one.
 const READ_UNCOMMITTED: i8 = 0;
 const READ_COMMITTED: i8 = 1;
@@ -62,21 +55,7 @@ fn list(
     names: &Names,
     tell: &mut dyn FnMut(Spot, Figure),
 ) {
-    let partition = |&partition: &i32| {
-        ListOffsetsPartition::default()
-            .with_partition_index(partition)
-            .with_current_leader_epoch(-1)
-            .with_timestamp(timestamp)
-    };
-    let topic = |(name, partitions): (&Arc<str>, &Vec<i32>)| {
-        ListOffsetsTopic::default()
-            .with_name(TopicName(StrBytes::from_string(name.to_string())))
-            .with_partitions(partitions.iter().map(partition).collect())
-    };
-    let request = ListOffsetsRequest::default()
-        .with_replica_id((-1).into())
-        .with_isolation_level(isolation)
-        .with_topics(led.iter().map(topic).collect());
+    let request = list_offsets_request(led, timestamp, isolation);
     match broker.call(&request, LIST_OFFSETS) {
         Ok(answer) => {
             for topic in answer.topics {

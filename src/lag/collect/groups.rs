@@ -72,7 +72,6 @@ fn list(broker: &mut Broker, wanted: &(dyn Fn(&str) -> bool + Sync)) -> Result<G
         if wanted(&listed.group_id.0) {
             let facts = GroupFacts {
                 kind,
-                coordinator: broker.id,
                 state: GroupState::parse(&listed.group_state).ok_or(Unknown::TooOld),
                 members: Err(Unknown::NotYet),
                 offsets: Err(Unknown::NotYet),

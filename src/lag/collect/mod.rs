@@ -17,6 +17,7 @@ use kafka_protocol::messages::metadata_response::MetadataResponse;
 use regex::Regex;
 use uuid::Uuid;
 
+use super::commits;
 use super::facts::{Facts, PartitionFacts, Spot};
 use super::figure::Unknown;
 use crate::engine::Clock;
@@ -67,9 +68,6 @@ impl Topic {
         self.leaders.values().filter(|leader| **leader < 0).count()
     }
 }
-
-/// Its leaders coordinate the groups.
-const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 pub struct Collector {
     brokers: Brokers,
@@ -132,12 +130,13 @@ impl Collector {
                 }
             }
         }
-        // Groups whose coordinator is gone for good, with nobody to take over, are listed by no broker.
-        let leaderless = self.topics.get(OFFSETS_TOPIC).map_or(0, Topic::leaderless);
+        // The leaders of this topic coordinate the groups. Groups whose coordinator is gone for good, with nobody to take over, are listed by no broker.
+        let leaderless = self.topics.get(commits::TOPIC).map_or(0, Topic::leaderless);
         if leaderless > 0 {
             facts.unlisted_brokers += 1;
             facts.troubles.push(format!(
-                "{leaderless} partitions of {OFFSETS_TOPIC} have no leader: groups that belong to them are not known"
+                "{leaderless} partitions of {} have no leader: groups that belong to them are not known",
+                commits::TOPIC
             ));
         }
         for group in facts.groups.values_mut() {

@@ -4,9 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::{FetchRequest, TopicName};
-use kafka_protocol::protocol::StrBytes;
 
 use super::brokers::Broker;
 use super::names::Names;
@@ -14,6 +13,7 @@ use super::unknown;
 use crate::lag::facts::Spot;
 use crate::lag::figure::{Figure, Unknown};
 use crate::source::kafka::aborted::Aborted;
+use crate::source::kafka::cluster::topic_name;
 use crate::source::kafka::fetch::Part;
 use crate::wire::{Batches, Marker, Scratch};
 
@@ -132,8 +132,8 @@ fn request(wanted: &[(&Place, i64)], bytes: i32) -> FetchRequest {
         match topics.iter_mut().find(|(name, _)| *name == place.spot.0) {
             Some((_, topic)) => topic.partitions.push(partition),
             None => {
-                let name = TopicName(StrBytes::from_string(place.spot.0.to_string()));
-                let topic = FetchTopic::default().with_topic(name).with_partitions(vec![partition]);
+                let topic =
+                    FetchTopic::default().with_topic(topic_name(&place.spot.0)).with_partitions(vec![partition]);
                 topics.push((place.spot.0.clone(), topic));
             }
         }

@@ -3,7 +3,6 @@
 
 use crate::lag::window::Window;
 
-use super::place::visible_end;
 use super::thresholds::{Thresholds, ms};
 
 /// Newest pauses looked at.
@@ -50,7 +49,7 @@ impl Cadence {
                 continue;
             }
             while let Some(mark) = marks.next_if(|mark| mark.at_ms <= commit.timestamp_ms) {
-                if visible_end(mark, window.read_committed) <= before.offset {
+                if mark.end_for(window.read_committed) <= before.offset {
                     idle_until = idle_until.max(mark.at_ms);
                 }
             }

@@ -137,6 +137,5 @@ fn span(window: &Window<'_>) -> (i64, i64) {
 }
 
 fn say(verdict: Verdict, why: String, numbers: &[(&str, i64)], window_ms: (i64, i64)) -> Judgement {
-    let numbers = numbers.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-    Judgement { verdict, why, numbers, window_ms }
+    Judgement::new(verdict, why, numbers, window_ms)
 }

@@ -19,11 +19,6 @@ pub struct Place<'a> {
     pub is_single: bool,
 }
 
-/// End of what a group of this kind can read.
-pub fn visible_end(mark: &Mark, read_committed: bool) -> i64 {
-    if read_committed { mark.stable_end.unwrap_or(mark.end) } else { mark.end }
-}
-
 impl<'a> Place<'a> {
     pub fn of(window: &Window<'a>) -> Result<Self, Unknown> {
         let last = window.commits.last().ok_or(Unknown::NeverCommitted)?;
@@ -32,7 +27,7 @@ impl<'a> Place<'a> {
         if last.offset > mark.end && last.timestamp_ms < mark.at_ms.saturating_sub(SKEW_MS) {
             return Err(Unknown::OtherLog);
         }
-        let end = visible_end(mark, window.read_committed);
+        let end = mark.end_for(window.read_committed);
         let from = last.offset.max(mark.log_start);
         Ok(Self {
             last,
@@ -49,7 +44,7 @@ impl<'a> Place<'a> {
     /// came later than the end passed the position may well be, when it was a marker that lay there.
     pub fn waiting_since(&self, window: &Window<'_>, thresholds: &Thresholds) -> i64 {
         let floor = self.last.offset.max(self.mark.log_start).saturating_add(thresholds.allowed_lag);
-        let is_above = |mark: &&Mark| visible_end(mark, window.read_committed) > floor;
+        let is_above = |mark: &&Mark| mark.end_for(window.read_committed) > floor;
         let above = window.marks.iter().rev().take_while(is_above).count();
         let first_above = window.marks.len() - above;
         let at_most = window.marks.get(first_above).map_or(self.now_ms, |mark| mark.at_ms).min(self.now_ms);
@@ -59,7 +54,7 @@ impl<'a> Place<'a> {
         match (window.unread_since_ms, before) {
             // From the future, cut to now: either it just came, or that clock is wrong and much more has come since.
             (Ok(since), _) if since >= self.now_ms - 1 => {
-                let beyond = |mark: &&Mark| visible_end(mark, window.read_committed) > floor.saturating_add(MARKERS);
+                let beyond = |mark: &&Mark| mark.end_for(window.read_committed) > floor.saturating_add(MARKERS);
                 window.marks.iter().rev().take_while(beyond).last().map_or(self.now_ms, |mark| mark.at_ms)
             }
             (Ok(since), before) => since.max(before.unwrap_or(since)),

@@ -123,11 +123,7 @@ impl Group {
     pub fn was_behind(&mut self, now_ms: i64, lag: i64) {
         self.curve.push((now_ms, lag));
         if self.curve.len() > POINTS {
-            let (mut number, half) = (0, self.curve.len() / 2);
-            self.curve.retain(|_| {
-                number += 1;
-                number > half || number % 2 == 1
-            });
+            super::thin(&mut self.curve);
         }
     }
 }

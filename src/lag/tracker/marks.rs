@@ -50,18 +50,8 @@ impl Marks {
         }
         self.kept.push(mark);
         if self.kept.len() > MOST {
-            self.thin();
+            super::thin(&mut self.kept);
         }
-    }
-
-    /// Leaves out every second one of the older half; the oldest stays.
-    fn thin(&mut self) {
-        let mut number = 0;
-        let half = self.kept.len() / 2;
-        self.kept.retain(|_| {
-            number += 1;
-            number > half || number % 2 == 1
-        });
     }
 
     /// Age of the record at `offset` from when its offset was first below the end: it was written between two rounds.

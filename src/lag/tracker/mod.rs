@@ -180,9 +180,10 @@ impl Tracker {
             for (at, spot) in &group.spots {
                 let Some(marks) = self.partitions.get(at) else { continue };
                 let (Some(committed), Some(mark)) = (spot.committed(), marks.last()) else { continue };
-                let (offset, end) = (committed.max(mark.log_start), end_for(mark, read_committed));
-                let is_known = self.settings.past.as_ref().is_some_and(|past| past.records(at, offset, end).is_some());
-                if !is_known && spot.wants_look(offset, end, marks, now_ms) {
+                let (offset, end) = (committed.max(mark.log_start), mark.end_for(read_committed));
+                let is_known =
+                    || self.settings.past.as_ref().is_some_and(|past| past.records(at, offset, end).is_some());
+                if spot.wants_look(offset, end, marks, now_ms) && !is_known() {
                     wanted.push((end - offset, Place { spot: at.clone(), offset, read_committed }));
                 }
             }
@@ -211,16 +212,20 @@ impl Tracker {
                 let Some(committed) = spot.committed() else { continue };
                 let place = Place { spot: at.clone(), offset: committed.max(mark.log_start), read_committed };
                 if let Some(Ok(next)) = looked.get(&place) {
-                    spot.looked(place.offset, end_for(mark, read_committed), *next);
+                    spot.looked(place.offset, mark.end_for(read_committed), *next);
                 }
             }
         }
     }
 }
 
-/// Where the group's reading ends.
-fn end_for(mark: &Mark, read_committed: bool) -> i64 {
-    if read_committed { mark.stable_end.unwrap_or(mark.end) } else { mark.end }
+/// Leaves out every second one of the older half; the oldest stays.
+fn thin<T>(kept: &mut Vec<T>) {
+    let (mut number, half) = (0, kept.len() / 2);
+    kept.retain(|_| {
+        number += 1;
+        number > half || number % 2 == 1
+    });
 }
 
 /// Polled commits. A commit that is no longer there is missing, not gone: see the verdict.

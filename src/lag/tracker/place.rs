@@ -199,7 +199,7 @@ fn behind(committed: Figure, log_start: Figure, end: Figure) -> Figure {
     if committed > end { Err(Unknown::OtherLog) } else { Ok((end - committed.max(log_start)).max(0)) }
 }
 
+/// A judgement on this moment alone.
 pub fn say(verdict: Verdict, why: String, numbers: &[(&str, i64)], now: i64) -> Judgement {
-    let numbers = numbers.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-    Judgement { verdict, why, numbers, window_ms: (now, now) }
+    Judgement::new(verdict, why, numbers, (now, now))
 }

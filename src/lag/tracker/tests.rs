@@ -61,7 +61,6 @@ impl World {
             .map(|(partition, offset)| (spot(partition), offset.map(|offset| Committed { offset, share_lag: None })));
         let group = GroupFacts {
             kind: GroupKind::Classic,
-            coordinator: 1,
             state: Ok(if self.members > 0 { GroupState::Stable } else { GroupState::Empty }),
             members: Ok(vec![member; self.members]),
             offsets: self.offsets.map(|()| committed.collect()),

@@ -1,6 +1,6 @@
 //! From what is kept to what is shown.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Tracker;
@@ -76,7 +76,7 @@ fn absent(tracker: &Tracker, name: &str) -> Option<GroupLag> {
         state: Err(Unknown::NotApplicable),
         members: Ok(0),
         offsets: Err(Unknown::NotApplicable),
-        judgement: Judgement { verdict: Verdict::Absent, why, numbers: BTreeMap::new(), window_ms: (now, now) },
+        judgement: say(Verdict::Absent, why, &[], now),
         lag: Err(Unknown::NotApplicable),
         record_lag: Err(Unknown::NotApplicable),
         max_lag: Err(Unknown::NotApplicable),
@@ -231,7 +231,7 @@ impl GroupView<'_> {
         PartitionLag {
             topic: at.0.clone(),
             partition: at.1,
-            judgement: Judgement { verdict, why, numbers: BTreeMap::new(), window_ms: (now, now) },
+            judgement: say(verdict, why, &[], now),
             committed: Err(Unknown::NeverCommitted),
             log_start: found.log_start,
             stable_end: found.stable_end,

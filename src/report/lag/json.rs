@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::Outcome;
+use super::outcome;
 use crate::lag::figure::Figure;
 use crate::lag::snapshot::{GroupLag, PartitionLag, Snapshot};
 
@@ -21,7 +21,7 @@ pub fn write(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
 }
 
 pub fn summary(snapshot: &Snapshot, rounds: u64, out: &mut dyn Write) -> io::Result<()> {
-    let outcome = Outcome::of(snapshot);
+    let outcome = outcome(snapshot);
     let round = &snapshot.round;
     let line = json!({
         "type": "summary",

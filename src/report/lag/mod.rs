@@ -5,51 +5,24 @@ mod table;
 
 use std::io::{self, Write};
 
+use crate::audit::verdict::Verdict as Outcome;
 use crate::lag::snapshot::{GroupLag, Snapshot};
 use crate::lag::verdict::Verdict;
 
 pub use json::{group_line, partition_line};
 
-/// How the look at the groups ended, and the exit code that says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Clean,
-    Findings,
-    Unverified,
-    Inconclusive,
-}
-
-impl Outcome {
-    /// A part that could not be asked first: it may hide anything. Then groups in trouble, then those nothing is known of.
-    pub fn of(snapshot: &Snapshot) -> Self {
-        let any = |test: fn(&GroupLag) -> bool| snapshot.groups.iter().any(test);
-        if any(|group| group.judgement.verdict.is_bad()) {
-            Outcome::Findings
-        } else if !snapshot.troubles.is_empty() || snapshot.groups.is_empty() || any(GroupLag::could_not_be_asked) {
-            Outcome::Unverified
-        } else if any(|group| group.judgement.verdict == Verdict::Unknown) {
-            Outcome::Inconclusive
-        } else {
-            Outcome::Clean
-        }
-    }
-
-    pub fn exit(self) -> u8 {
-        match self {
-            Outcome::Clean => 0,
-            Outcome::Findings => 1,
-            Outcome::Unverified => 2,
-            Outcome::Inconclusive => 3,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Outcome::Clean => "clean",
-            Outcome::Findings => "findings",
-            Outcome::Unverified => "unverified",
-            Outcome::Inconclusive => "inconclusive",
-        }
+/// How a look at the groups ended, in the words and with the exit codes of an audit. Groups in trouble first; then a part
+/// that could not be asked, for it may hide anything; then groups nothing is known of.
+pub fn outcome(snapshot: &Snapshot) -> Outcome {
+    let any = |test: fn(&GroupLag) -> bool| snapshot.groups.iter().any(test);
+    if any(|group| group.judgement.verdict.is_bad()) {
+        Outcome::Findings
+    } else if !snapshot.troubles.is_empty() || snapshot.groups.is_empty() || any(GroupLag::could_not_be_asked) {
+        Outcome::Unverified
+    } else if any(|group| group.judgement.verdict == Verdict::Unknown) {
+        Outcome::Inconclusive
+    } else {
+        Outcome::Clean
     }
 }
 

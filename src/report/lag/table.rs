@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use super::{Outcome, TableStyle};
+use super::{TableStyle, outcome};
 use crate::lag::figure::Figure;
 use crate::lag::snapshot::{GroupLag, PartitionLag, Snapshot, TimeLag};
 use crate::lag::verdict::Verdict;
@@ -47,7 +47,7 @@ pub fn write(snapshot: &Snapshot, style: &TableStyle, out: &mut dyn Write) -> io
 }
 
 fn closing(snapshot: &Snapshot) -> String {
-    let outcome = Outcome::of(snapshot);
+    let outcome = outcome(snapshot);
     let bad = snapshot.groups.iter().filter(|group| group.judgement.verdict.is_bad()).count() as u64;
     let round = &snapshot.round;
     let groups = plural(snapshot.groups.len() as u64, "group");

@@ -21,16 +21,16 @@ use super::errors::KafkaError;
 use crate::source::{Cleanup, SourceError, Start};
 
 /// Special timestamps of ListOffsets.
-const LATEST: i64 = -1;
-const EARLIEST: i64 = -2;
+pub(crate) const LATEST: i64 = -1;
+pub(crate) const EARLIEST: i64 = -2;
 /// How often what has no leader is asked for again before it is given up, and how long to wait before: 6 s in all.
 const LEADER_TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(400);
 /// Nor is it asked again after so long: a leader that cannot be reached takes the whole time a connection may take.
 const LEADER_PATIENCE: Duration = Duration::from_secs(6);
 /// Newest versions whose meaning is known here.
-const METADATA: i16 = 12;
-const LIST_OFFSETS: i16 = 10;
+pub(crate) const METADATA: i16 = 12;
+pub(crate) const LIST_OFFSETS: i16 = 10;
 const DESCRIBE_CONFIGS: i16 = 4;
 
 /// A partition by the topic's name.
@@ -123,10 +123,6 @@ impl Cluster {
     }
 
     fn learn(&mut self, answer: &MetadataResponse) {
-        let address = |host: &str, port: i32| match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        };
         self.brokers = answer.brokers.iter().map(|b| (b.node_id.0, address(&b.host, b.port))).collect();
         for topic in &answer.topics {
             let Some(name) = &topic.name else { continue };
@@ -233,7 +229,7 @@ impl Cluster {
             }
         }
         for (address, topics) in by_leader {
-            let request = list_offsets_request(&topics, timestamp);
+            let request = list_offsets_request(&topics, timestamp, 0);
             let answer = self.leader_connection(&address).and_then(|leader| leader.call(&request, LIST_OFFSETS));
             let answer = match answer {
                 Ok(answer) => answer,
@@ -329,7 +325,13 @@ fn parse(answer: MetadataResponse) -> Vec<TopicMetadata> {
     topics.collect()
 }
 
-fn list_offsets_request(topics: &HashMap<Arc<str>, Vec<i32>>, timestamp: i64) -> ListOffsetsRequest {
+/// Asks a leader for the offsets of its partitions at a timestamp. With the isolation level of committed reading, 1, the
+/// latest offset is the last stable one.
+pub(crate) fn list_offsets_request(
+    topics: &HashMap<Arc<str>, Vec<i32>>,
+    timestamp: i64,
+    isolation: i8,
+) -> ListOffsetsRequest {
     let partition = |&partition: &i32| {
         ListOffsetsPartition::default()
             .with_partition_index(partition)
@@ -340,7 +342,15 @@ fn list_offsets_request(topics: &HashMap<Arc<str>, Vec<i32>>, timestamp: i64) ->
         let partitions = partitions.iter().map(partition).collect();
         ListOffsetsTopic::default().with_name(topic_name(name)).with_partitions(partitions)
     };
-    ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(topics.iter().map(topic).collect())
+    ListOffsetsRequest::default()
+        .with_replica_id((-1).into())
+        .with_isolation_level(isolation)
+        .with_topics(topics.iter().map(topic).collect())
+}
+
+/// Brackets an IPv6 address.
+pub(crate) fn address(host: &str, port: i32) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 pub fn topic_name(topic: &str) -> TopicName {

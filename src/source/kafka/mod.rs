@@ -11,7 +11,7 @@
 //! Plain threads and blocking sockets: a reader waits for nothing but its broker.
 
 pub(crate) mod aborted;
-mod cluster;
+pub(crate) mod cluster;
 mod config;
 mod connection;
 mod errors;
