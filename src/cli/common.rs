@@ -12,7 +12,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 
-use super::{Global, LogForm, When};
+use super::{Global, LogForm, When, signals};
 use crate::engine::Progress;
 pub use crate::engine::now_ms;
 use crate::ledger::Key;
@@ -168,24 +168,14 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// Stops the audit at the first Ctrl-C or SIGTERM: it commits, reports and exits. The second one ends at once.
 pub fn stop_on_signal(progress: Arc<Progress>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-            let Ok(mut terminate) = terminate else { return };
-            for round in 0..2 {
-                tokio::select! {
-                    _ = tokio::signal::ctrl_c() => {}
-                    _ = terminate.recv() => {}
-                }
-                if round == 0 {
-                    eprintln!("sordini: stopping; again to leave at once");
-                    progress.stop();
-                } else {
-                    std::process::exit(i32::from(exit::UNVERIFIED));
-                }
-            }
-        });
+    let asks = signals::listen(false)?;
+    std::thread::Builder::new().name("stop".to_owned()).spawn(move || {
+        if asks.recv().is_ok() {
+            eprintln!("sordini: stopping; again to leave at once");
+            progress.stop();
+        }
+        // Held until the process ends, so that the second signal is still heard.
+        while asks.recv().is_ok() {}
     })?;
     Ok(())
 }

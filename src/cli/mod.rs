@@ -8,6 +8,7 @@ mod generate;
 mod lag;
 mod ledger;
 mod score;
+mod signals;
 mod trace;
 mod watch;
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::common::exit;
+use super::signals;
 use crate::config::watch::WatchFile;
 use crate::watch;
 
@@ -17,7 +18,7 @@ pub struct WatchArgs {
 }
 
 pub fn run(args: &WatchArgs) -> anyhow::Result<u8> {
-    watch::run(&args.config)?;
+    watch::run(&args.config, &signals::listen(true)?)?;
     Ok(exit::CLEAN)
 }
 

@@ -31,6 +31,7 @@ use crate::source::{Source, SourceError};
 use auditor::Auditor;
 use index::Indexes;
 use partitions::Partitions;
+pub use report::STOPPED;
 use sink::ReaderSink;
 use trace::Listener;
 

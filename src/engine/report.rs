@@ -13,6 +13,8 @@ use crate::audit::finding::{Finding, State as Open};
 use crate::audit::partition::PartitionState;
 use crate::audit::verdict::{Figures, NotChecked, Picture, Report, Summary, Unread, judge};
 
+/// Why a part was not read to its end that somebody stopped.
+pub const STOPPED: &str = "stopped before its end";
 /// Misfits listed in the summary.
 const SAMPLES_LISTED: usize = 10;
 
@@ -120,8 +122,7 @@ impl Auditor<'_> {
             if let Some(why) = self.failed.get(index) {
                 unread.push(part(topic, partition, left, why.clone()));
             } else if left.is_some() {
-                let why =
-                    if stopped { "stopped before its end" } else { "its reader ended early; see the other messages" };
+                let why = if stopped { STOPPED } else { "its reader ended early; see the other messages" };
                 unread.push(part(topic, partition, left, why.to_owned()));
             }
         }

@@ -141,8 +141,8 @@ pub struct PartitionMarks {
     pub end: Figure,
     /// Set while the last stable offset stands still below the end for longer than allowed.
     pub hanging: Option<Judgement>,
-    /// The marks of earlier rounds, oldest first; thinned with age.
-    pub marks: Vec<Mark>,
+    /// The oldest and the newest of the rounds that are remembered.
+    pub span: Option<(Mark, Mark)>,
 }
 
 /// Something that happened once, and that no later round can take back.

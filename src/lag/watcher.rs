@@ -66,7 +66,7 @@ impl Watcher {
         self.tracker.acknowledge_gone(group);
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> &State {
         self.tracker.state()
     }
 }

@@ -73,7 +73,7 @@ pub fn snapshot() -> Snapshot {
         log_start: Err(Unknown::NoLeader),
         stable_end: Err(Unknown::NoLeader),
         end: Err(Unknown::NoLeader),
-        marks: Vec::new(),
+        span: None,
         ..marks("leaderless", 0)
     });
     partitions.push(marks(EVIL, 0));
@@ -253,7 +253,7 @@ fn marks(topic: &str, partition: i32) -> PartitionMarks {
         stable_end: Ok(100_000),
         end: Ok(100_020),
         hanging: None,
-        marks: (0..=10).map(at).collect(),
+        span: Some((at(0), at(10))),
     }
 }
 

@@ -188,8 +188,7 @@ impl Supervisor {
         // It only ever asks the audit to stop.
         let _ = scouting.join();
         let report = ended?;
-        let unread =
-            report.summary.unread.iter().find(|part| part.why != "stopped before its end").map(|part| part.why.clone());
+        let unread = report.summary.unread.iter().find(|part| part.why != engine::STOPPED).map(|part| part.why.clone());
         self.slot.report.store(Stamped::now(report));
         match unread {
             Some(why) if !self.is_stopped() => anyhow::bail!(why),

@@ -136,7 +136,7 @@ impl Worker {
                     if let Some(watcher) = &watcher
                         && (is_news || kept.elapsed() >= KEEP_EVERY)
                     {
-                        keep.save(&watcher.state());
+                        keep.save(watcher.state());
                         (kept, told) = (Instant::now(), verdicts);
                     }
                     (self.heard)(Ok(&snapshot));
@@ -152,7 +152,7 @@ impl Worker {
             self.sleep_until(began + self.plan.interval);
         }
         if let Some(watcher) = &watcher {
-            keep.save(&watcher.state());
+            keep.save(watcher.state());
         }
     }
 

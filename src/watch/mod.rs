@@ -5,7 +5,7 @@
 //! * `audits`, `groups`: the parts that observe, each in threads of its own
 //! * `observe`: from what they know to what is wrong
 //! * `keep`: the groups' windows on disk
-//! * `signals`, `systemd`: what the operating system asks, and what it is told
+//! * `systemd`: what the operating system is told
 
 mod audits;
 mod groups;
@@ -13,24 +13,31 @@ mod keep;
 mod observe;
 mod plan;
 mod running;
-mod signals;
 mod systemd;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::config::watch::WatchFile;
 use crate::engine::now_ms;
 use crate::serve::board::Board;
 use plan::Plan;
 use running::Running;
-use signals::Ask;
 
 /// How often the board is brought up to date.
 const TICK: Duration = Duration::from_secs(1);
+
+/// What is asked of the daemon while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Commit and leave.
+    Stop,
+    /// Read the settings again.
+    Reload,
+}
 
 /// What the daemon would do, in sentences. Everything is checked that can be without reaching anything.
 pub fn describe(file: &WatchFile) -> anyhow::Result<Vec<String>> {
@@ -38,8 +45,7 @@ pub fn describe(file: &WatchFile) -> anyhow::Result<Vec<String>> {
 }
 
 /// Runs until it is told to stop.
-pub fn run(config: &Path) -> anyhow::Result<()> {
-    let asks = signals::listen()?;
+pub fn run(config: &Path, asks: &Receiver<Ask>) -> anyhow::Result<()> {
     let board = Arc::new(Board::new(now_ms()));
     let mut running = Running::start(Plan::of(&WatchFile::read(config)?)?, board.clone())?;
     tracing::info!(config = %config.display(), "watching");

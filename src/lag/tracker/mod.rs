@@ -79,20 +79,24 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    fn reads_committed(&self, group: &str) -> bool {
+        self.read_committed.as_ref().is_some_and(|groups| groups.iter().any(|p| p.is_match(group)))
+    }
+}
+
 /// Everything that outlives a round.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct State {
     round: i64,
     groups: BTreeMap<Arc<str>, Group>,
-    partitions: Vec<(facts::Spot, Marks)>,
+    partitions: HashMap<facts::Spot, Marks>,
 }
 
 pub struct Tracker {
     settings: Settings,
     cluster: String,
-    round: i64,
-    groups: BTreeMap<Arc<str>, Group>,
-    partitions: HashMap<facts::Spot, Marks>,
+    state: State,
     facts: Facts,
     /// Commits are read with their own times.
     is_streamed: bool,
@@ -100,32 +104,17 @@ pub struct Tracker {
 
 impl Tracker {
     pub fn new(settings: Settings, cluster: &str, state: State) -> Self {
-        let State { round, groups, partitions } = state;
-        let partitions = partitions.into_iter().collect();
-        Self {
-            settings,
-            cluster: cluster.to_owned(),
-            round,
-            groups,
-            partitions,
-            facts: Facts::default(),
-            is_streamed: false,
-        }
+        Self { settings, cluster: cluster.to_owned(), state, facts: Facts::default(), is_streamed: false }
     }
 
     /// What is to be kept over a restart.
-    pub fn state(&self) -> State {
-        let partitions = self.partitions.iter().map(|(spot, marks)| (spot.clone(), marks.clone())).collect();
-        State { round: self.round, groups: self.groups.clone(), partitions }
-    }
-
-    pub fn reads_committed(&self, group: &str) -> bool {
-        self.settings.read_committed.as_ref().is_some_and(|groups| groups.iter().any(|p| p.is_match(group)))
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     /// Somebody has seen that a group, or its commit on some partitions, is gone.
     pub fn acknowledge_gone(&mut self, group: &str) {
-        if let Some(group) = self.groups.get_mut(group) {
+        if let Some(group) = self.state.groups.get_mut(group) {
             group.gone_is_known = group.missing_since_ms.is_some();
             group.spots.retain(|_, spot| spot.missing_since_ms.is_none());
         }
@@ -134,24 +123,25 @@ impl Tracker {
     /// Takes in a round, and says where the log should be looked at before it is judged. `news`: what the stream of
     /// commits brought since the last round and before this one, where it is read.
     pub fn take(&mut self, facts: Facts, news: Option<Drained>) -> Vec<Place> {
-        self.round += 1;
+        self.state.round += 1;
         let is_streamed = news.is_some();
         for (spot, found) in &facts.partitions {
             self.take_marks(spot, found, facts.ends_at_ms);
         }
-        self.partitions.retain(|spot, _| facts.partitions.contains_key(spot));
+        self.state.partitions.retain(|spot, _| facts.partitions.contains_key(spot));
         for (name, found) in &facts.groups {
-            let group = self.groups.entry(name.clone()).or_insert_with(|| Group::new(found.kind, facts.commits_at_ms));
+            let group =
+                self.state.groups.entry(name.clone()).or_insert_with(|| Group::new(found.kind, facts.commits_at_ms));
             group.met(found, facts.commits_at_ms);
             take_commits(group, found, &facts, is_streamed, self.settings.intervals);
         }
         for (name, news) in news.into_iter().flatten() {
-            if let Some(group) = self.groups.get_mut(&name) {
+            if let Some(group) = self.state.groups.get_mut(&name) {
                 group.heard(news, self.settings.intervals);
             }
         }
         self.is_streamed = is_streamed;
-        for (_, group) in self.groups.iter_mut().filter(|(name, _)| !facts.groups.contains_key(*name)) {
+        for (_, group) in self.state.groups.iter_mut().filter(|(name, _)| !facts.groups.contains_key(*name)) {
             if facts.unlisted_brokers == 0 {
                 group.missing_since_ms.get_or_insert(facts.commits_at_ms);
             }
@@ -161,9 +151,9 @@ impl Tracker {
     }
 
     fn take_marks(&mut self, spot: &facts::Spot, found: &PartitionFacts, at_ms: i64) {
-        let marks = self.partitions.entry(spot.clone()).or_default();
+        let marks = self.state.partitions.entry(spot.clone()).or_default();
         if marks.of_topic(found.topic_id, at_ms) {
-            let groups = self.groups.values_mut();
+            let groups = self.state.groups.values_mut();
             groups.filter_map(|group| group.spots.get_mut(spot)).for_each(|spot| spot.forget_log(at_ms));
         }
         if let (Ok(log_start), Ok(end)) = (found.log_start, found.end) {
@@ -175,10 +165,10 @@ impl Tracker {
     fn wanted(&self) -> Vec<Place> {
         let now_ms = self.facts.ends_at_ms;
         let mut wanted: Vec<(i64, Place)> = Vec::new();
-        for (name, group) in &self.groups {
-            let read_committed = self.reads_committed(name);
+        for (name, group) in &self.state.groups {
+            let read_committed = self.settings.reads_committed(name);
             for (at, spot) in &group.spots {
-                let Some(marks) = self.partitions.get(at) else { continue };
+                let Some(marks) = self.state.partitions.get(at) else { continue };
                 let (Some(committed), Some(mark)) = (spot.committed(), marks.last()) else { continue };
                 let (offset, end) = (committed.max(mark.log_start), mark.end_for(read_committed));
                 let is_known =
@@ -203,12 +193,14 @@ impl Tracker {
     }
 
     fn keep_looks(&mut self, looked: &Found) {
-        let names: Vec<Arc<str>> = self.groups.keys().cloned().collect();
-        for name in names {
-            let read_committed = self.reads_committed(&name);
-            let Some(group) = self.groups.get_mut(&name) else { continue };
+        if looked.is_empty() {
+            return;
+        }
+        let State { groups, partitions, .. } = &mut self.state;
+        for (name, group) in groups {
+            let read_committed = self.settings.reads_committed(name);
             for (at, spot) in &mut group.spots {
-                let Some(mark) = self.partitions.get(at).and_then(Marks::last) else { continue };
+                let Some(mark) = partitions.get(at).and_then(Marks::last) else { continue };
                 let Some(committed) = spot.committed() else { continue };
                 let place = Place { spot: at.clone(), offset: committed.max(mark.log_start), read_committed };
                 if let Some(Ok(next)) = looked.get(&place) {

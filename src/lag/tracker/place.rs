@@ -47,12 +47,12 @@ impl SpotView<'_> {
         if is_missing && (spot.last_lag.unwrap_or(0) == 0 || found.end == Err(Unknown::NoSuchTopic)) {
             return None;
         }
-        let read_committed = tracker.reads_committed(self.group);
+        let read_committed = tracker.settings.reads_committed(self.group);
         let end = if read_committed { found.stable_end } else { found.end };
         let lag = behind(committed, found.log_start, end);
         let offset = committed.and_then(|committed| Ok(committed.max(found.log_start?)));
         let empty = Marks::default();
-        let marks = tracker.partitions.get(self.at).unwrap_or(&empty);
+        let marks = tracker.state.partitions.get(self.at).unwrap_or(&empty);
         let past = tracker.settings.past.as_deref();
         let counted = match (offset, end) {
             (Ok(offset), Ok(end)) => past.and_then(|past| past.records(self.at, offset, end)),
@@ -147,7 +147,7 @@ impl SpotView<'_> {
             commits: spot.commits.make_contiguous(),
             exact_commits: spot.is_exact && tracker.is_streamed,
             marks: marks.kept(),
-            read_committed: tracker.reads_committed(self.group),
+            read_committed: tracker.settings.reads_committed(self.group),
             membership: self.about.0,
             membership_since_ms: self.about.1,
             owned,

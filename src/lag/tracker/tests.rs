@@ -285,7 +285,7 @@ fn a_restart_forgets_no_window() {
     let mut tracker = tracker();
     let world = World::new(100, 500, 900);
     round(&mut tracker, &world);
-    let state = postcard::to_stdvec(&tracker.state()).unwrap();
+    let state = postcard::to_stdvec(tracker.state()).unwrap();
     let mut again = Tracker::new(Settings::default(), "c", postcard::from_bytes(&state).unwrap());
     let snapshot = round(&mut again, &world.later(10));
     assert!(snapshot.happened.is_empty(), "a loss is told once");

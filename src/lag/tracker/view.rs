@@ -15,7 +15,7 @@ use crate::lag::snapshot::{GroupLag, Happened, PartitionLag, PartitionMarks, Rou
 use crate::lag::verdict::{Judgement, Verdict};
 
 pub fn snapshot(tracker: &mut Tracker) -> Snapshot {
-    let mut groups = std::mem::take(&mut tracker.groups);
+    let mut groups = std::mem::take(&mut tracker.state.groups);
     let mut shown = Vec::new();
     let mut happened = Vec::new();
     groups.retain(|name, group| match (GroupView { tracker, name }).show(group, &mut happened) {
@@ -25,7 +25,7 @@ pub fn snapshot(tracker: &mut Tracker) -> Snapshot {
         }
         None => false,
     });
-    tracker.groups = groups;
+    tracker.state.groups = groups;
     shown.extend(tracker.settings.required.iter().filter_map(|name| absent(tracker, name)));
     shown.sort_by(|a, b| a.group.cmp(&b.group));
     let sum = |of: &dyn Fn(&GroupLag) -> usize| shown.iter().map(of).sum();
@@ -37,7 +37,7 @@ pub fn snapshot(tracker: &mut Tracker) -> Snapshot {
         at_ms: facts.ends_at_ms,
         cluster: tracker.cluster.clone(),
         round: Round {
-            number: tracker.round as u64,
+            number: tracker.state.round as u64,
             seconds: 0.0,
             requests: facts.requests,
             evaluated: sum(&|group| group.evaluated),
@@ -51,7 +51,7 @@ pub fn snapshot(tracker: &mut Tracker) -> Snapshot {
 }
 
 fn marks(tracker: &Tracker, at: &facts::Spot, found: &PartitionFacts) -> PartitionMarks {
-    let kept = tracker.partitions.get(at).map(Marks::kept).unwrap_or_default();
+    let kept = tracker.state.partitions.get(at).map(Marks::kept).unwrap_or_default();
     PartitionMarks {
         topic: at.0.clone(),
         partition: at.1,
@@ -59,14 +59,14 @@ fn marks(tracker: &Tracker, at: &facts::Spot, found: &PartitionFacts) -> Partiti
         stable_end: found.stable_end,
         end: found.end,
         hanging: hanging(kept, tracker.facts.ends_at_ms, &tracker.settings.thresholds),
-        marks: kept.to_vec(),
+        span: kept.first().copied().zip(kept.last().copied()),
     }
 }
 
 /// A group that must exist and does not, when every broker said what it knows.
 fn absent(tracker: &Tracker, name: &str) -> Option<GroupLag> {
     let now = tracker.facts.ends_at_ms;
-    if tracker.facts.unlisted_brokers > 0 || tracker.groups.contains_key(name) {
+    if tracker.facts.unlisted_brokers > 0 || tracker.state.groups.contains_key(name) {
         return None;
     }
     let why = format!("group {name} is required and no broker knows it");
@@ -83,7 +83,7 @@ fn absent(tracker: &Tracker, name: &str) -> Option<GroupLag> {
         max_time_ms: Err(Unknown::NotApplicable),
         evaluated: 0,
         expected: 0,
-        read_committed: tracker.reads_committed(name),
+        read_committed: tracker.settings.reads_committed(name),
         isolation_is_guess: tracker.settings.read_committed.is_none(),
         partitions: Vec::new(),
         history: Vec::new(),
@@ -125,7 +125,7 @@ impl GroupView<'_> {
         let sum = |all: &[i64]| if all.is_empty() { Err(Unknown::NotYet) } else { Ok(all.iter().sum()) };
         let lag = sum(&lags);
         let has_lost = happened[before..].iter().any(|event| event.verdict == Verdict::Lost);
-        let forecasts = forecasts(group, &self.tracker.partitions, lag, has_lost, now);
+        let forecasts = forecasts(group, &self.tracker.state.partitions, lag, has_lost, now);
         Some(GroupLag {
             group: self.name.clone(),
             kind: group.kind,
@@ -140,7 +140,7 @@ impl GroupView<'_> {
             max_time_ms: times.iter().max().copied().ok_or(Unknown::NotYet),
             evaluated,
             expected: partitions.len(),
-            read_committed: self.tracker.reads_committed(self.name),
+            read_committed: self.tracker.settings.reads_committed(self.name),
             isolation_is_guess: self.tracker.settings.read_committed.is_none(),
             partitions,
             history: group.history.iter().cloned().collect(),

@@ -193,7 +193,7 @@ impl Part {
 
 /// Offsets a second over the marks that are kept.
 fn rate(part: &PartitionMarks) -> Option<String> {
-    let (first, last) = (part.marks.first()?, part.marks.last()?);
+    let (first, last) = part.span?;
     let ms = last.at_ms.checked_sub(first.at_ms).filter(|&ms| ms > 0)?;
     Some(format!("{:.1}", last.end.saturating_sub(first.end).max(0) as f64 * 1000.0 / ms as f64))
 }
