@@ -130,6 +130,8 @@ pub fn run(args: LagArgs, global: &Global) -> anyhow::Result<u8> {
             out.flush()?;
             if snapshot.groups.is_empty() {
                 eprintln!("sordini: {}", args.nothing());
+            } else if snapshot.round.expected == 0 {
+                eprintln!("sordini: nothing was looked at: no group has a commit or a member on these topics");
             }
             return Ok(outcome(&snapshot).exit());
         }

@@ -19,6 +19,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use common::exit;
 
+use crate::report::format::causes;
+
 #[derive(Parser)]
 #[command(
     name = "sordini",
@@ -126,7 +128,7 @@ pub fn run() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) if common::is_closed_pipe(&error) => ExitCode::from(exit::CLEAN),
         Err(error) => {
-            eprintln!("sordini: {error:#}");
+            eprintln!("sordini: {}", causes(&error));
             ExitCode::from(exit::UNVERIFIED)
         }
     }

@@ -23,7 +23,7 @@ pub use audit::{AuditFile, AuditPlan, Client, NumberEncoding, Scope, View};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("reading {path}: {source}")]
+    #[error("reading {path}: {source}; name the file with -c, or begin with the example in config/")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{path}:{line}:{column}: {what}")]
     Parse { path: PathBuf, line: usize, column: usize, what: String },

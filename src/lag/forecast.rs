@@ -38,6 +38,7 @@ pub fn catches_up(curve: &[Point], written_per_s: Option<f64>) -> Option<Forecas
             per_second((written + gain * 1000.0).max(0.0)),
             per_second(written.max(0.0))
         ),
+        None if gain == 0.0 => "the lag stays as it is".to_owned(),
         None => format!(
             "the lag goes on to {} by {}",
             if gain > 0.0 { "fall" } else { "rise" },

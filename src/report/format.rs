@@ -33,6 +33,19 @@ pub fn plural(n: u64, noun: &str) -> String {
     format!("{} {noun}{ending}", thousands(n))
 }
 
+/// An error and what caused it, in one line. A cause that its effect has quoted already is not said again.
+pub fn causes(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
+}
+
 /// Decimal units: `812 B`, `4.2 MB`.
 pub fn bytes(n: u64) -> String {
     let mut value = n as f64;
@@ -185,6 +198,13 @@ mod tests {
         assert_eq!(span(Span::new(3, 10)), "3–9");
         assert_eq!(span(Span::new(3, 4)), "3");
         assert_eq!(span(Span::new(3, 3)), "none at 3");
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let quoted = anyhow::anyhow!("the disk is full").context("writing a: the disk is full; make room");
+        assert_eq!(causes(&quoted.context("saving")), "saving: writing a: the disk is full; make room");
+        assert_eq!(causes(&anyhow::anyhow!("c").context("b").context("a")), "a: b: c");
     }
 
     #[test]

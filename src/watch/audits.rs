@@ -14,6 +14,7 @@ use crate::audit::verdict::Report;
 use crate::config::AuditPlan;
 use crate::engine::now_ms;
 use crate::engine::{self, Observer, Progress};
+use crate::report::format::causes;
 use crate::serve::board::{AuditView, Pulse};
 use crate::source::PartitionInfo;
 
@@ -145,8 +146,9 @@ impl Supervisor {
                 // The topics changed, or somebody asked to stop.
                 Ok(()) => self.slot.set_trouble(None),
                 Err(error) => {
-                    tracing::warn!(audit = self.name, error = %format!("{error:#}"), "the audit ended; it is started again");
-                    self.slot.set_trouble(Some(format!("{error:#}")));
+                    let error = causes(&error);
+                    tracing::warn!(audit = self.name, error, "the audit ended; it is started again");
+                    self.slot.set_trouble(Some(error));
                 }
             }
             if began.elapsed() > LONGEST_PAUSE {

@@ -23,6 +23,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::config::watch::WatchFile;
 use crate::engine::now_ms;
+use crate::report::format::causes;
 use crate::serve::board::Board;
 use plan::Plan;
 use running::Running;
@@ -48,7 +49,7 @@ pub fn describe(file: &WatchFile) -> anyhow::Result<Vec<String>> {
 pub fn run(config: &Path, asks: &Receiver<Ask>) -> anyhow::Result<()> {
     let board = Arc::new(Board::new(now_ms()));
     let mut running = Running::start(Plan::of(&WatchFile::read(config)?)?, board.clone())?;
-    tracing::info!(config = %config.display(), "watching");
+    eprintln!("sordini: watching by {}; page, API and metrics at {}", config.display(), running.address());
     systemd::ready();
     loop {
         let next = Instant::now() + TICK;
@@ -80,12 +81,12 @@ fn reload(running: Running, config: &Path, board: &Arc<Board>) -> anyhow::Result
             let before = running.plan().clone();
             running.stop();
             Running::start(plan, board.clone()).or_else(|error| {
-                tracing::error!(error = %format!("{error:#}"), "the new settings do not work; going on with the old ones");
+                tracing::error!(error = causes(&error), "the new settings do not work; going on with the old ones");
                 Running::start(before, board.clone())
             })
         }
         Err(error) => {
-            tracing::error!(error = %format!("{error:#}"), "the new settings are wrong; going on with the old ones");
+            tracing::error!(error = causes(&error), "the new settings are wrong; going on with the old ones");
             Ok(running)
         }
     }

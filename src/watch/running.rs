@@ -49,7 +49,6 @@ impl Running {
             Arc::new(Hands { known_gone: known_gone.clone(), alerts: alerts.clone(), ledgers: plan.ledgers() });
         // First the page, so that an address in use is found before anything is read.
         let server = Server::start(Settings::read(&plan.serve)?, board.clone(), actions, Info::default())?;
-        tracing::info!(address = %server.address(), "serving");
         let mut running = Self {
             groups: None,
             audits: Vec::new(),
@@ -72,6 +71,13 @@ impl Running {
         }
         running.tick();
         Ok(running)
+    }
+
+    /// Where the page is.
+    pub fn address(&self) -> String {
+        let scheme = if self.plan.serve.tls.is_some() { "https" } else { "http" };
+        let address = self.server.as_ref().map_or(self.plan.serve.listen, Server::address);
+        format!("{scheme}://{address}")
     }
 
     pub fn plan(&self) -> &Plan {

@@ -143,6 +143,9 @@ impl Collector {
             if let Ok(offsets) = &mut group.offsets {
                 offsets.retain(|(topic, _), _| self.filter.takes_topic(topic));
             }
+            for member in group.members.iter_mut().flatten() {
+                member.assigned.retain(|(topic, _)| self.filter.takes_topic(topic));
+            }
         }
         facts.ends_at_ms = clock();
         self.ends(&mut facts);

@@ -109,7 +109,7 @@ fn worst<'a>(now_ms: i64, parts: impl IntoIterator<Item = Part<'a>>) -> Judgemen
         return Judgement { why, ..part.judgement.clone() };
     }
     let (verdict, why) = match (known, unknown) {
-        (0, None) => (Verdict::Ok, "the group has committed nothing and owns nothing".to_owned()),
+        (0, None) => (Verdict::Ok, "it has no commit and no member on what is looked at".to_owned()),
         (0, Some(part)) => (Verdict::Unknown, part.judgement.why.clone()),
         (_, None) => (Verdict::Ok, "every partition is well".to_owned()),
         _ => (Verdict::Ok, format!("{known} of {all} partitions are well, nothing is known of the others")),

@@ -70,7 +70,7 @@ fn at_rest(window: &Window<'_>, place: &Place<'_>) -> Judgement {
         let why = format!("{lag} offsets are unread; one look does not tell since when, nor whether it gets better");
         return say(Verdict::Unknown, why, &[("lag", place.lag)], span(window));
     }
-    fine(window, "it reads on")
+    fine(window, if place.is_single { "what is unread has not waited long" } else { "it reads on" })
 }
 
 fn unknown(window: &Window<'_>, why: Unknown) -> Judgement {

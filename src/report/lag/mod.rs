@@ -17,7 +17,8 @@ pub fn outcome(snapshot: &Snapshot) -> Outcome {
     let any = |test: fn(&GroupLag) -> bool| snapshot.groups.iter().any(test);
     if any(|group| group.judgement.verdict.is_bad()) {
         Outcome::Findings
-    } else if !snapshot.troubles.is_empty() || snapshot.groups.is_empty() || any(GroupLag::could_not_be_asked) {
+    } else if !snapshot.troubles.is_empty() || snapshot.round.expected == 0 || any(GroupLag::could_not_be_asked) {
+        // Who looked at nothing can vouch for nothing.
         Outcome::Unverified
     } else if any(|group| group.judgement.verdict == Verdict::Unknown) {
         Outcome::Inconclusive
