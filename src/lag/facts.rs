@@ -109,6 +109,23 @@ impl PartitionFacts {
     }
 }
 
+/// A volume on which a broker keeps logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    pub broker: i32,
+    pub path: Arc<str>,
+    pub total_bytes: i64,
+    pub usable_bytes: i64,
+}
+
+/// How much logs are meant to keep, and how much room they have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// `retention.ms` of the topics that delete by age.
+    pub retention_ms: HashMap<Arc<str>, i64>,
+    pub volumes: Vec<Volume>,
+}
+
 /// One round: commits first, end offsets after them, so that a lag is never negative in a healthy log.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -120,6 +137,8 @@ pub struct Facts {
     /// Brokers, known or missing, that did not say which groups they coordinate: a group that is missing may be one of
     /// theirs.
     pub unlisted_brokers: usize,
+    /// Asked now and then only.
+    pub space: Option<Space>,
     /// What could not be asked: who, and why.
     pub troubles: Vec<String>,
     pub requests: u64,

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::slope::median_slope;
 use super::snapshot::{Forecast, Point};
 use super::window::{Commit, Mark};
-use crate::report::format::{duration, thousands};
+use crate::report::format::{bytes, duration, thousands};
 
 pub const CATCHES_UP: &str = "catches-up";
 pub const RETENTION_OVERTAKES: &str = "retention-overtakes";
 pub const RETENTION_FILLS: &str = "retention-fills";
+pub const VOLUME_FILLS: &str = "volume-fills";
 
 /// Less past than this carries no forecast.
 const LEAST_SPAN_MS: i64 = 30_000;
@@ -78,36 +79,48 @@ pub fn retention_overtakes(commits: &[Commit], marks: &[Mark], now_ms: i64) -> O
     Some(forecast(RETENTION_OVERTAKES, after(now_ms, lead as f64, start_speed - read_speed), assumption))
 }
 
-/// When the log covers less time than it is meant to, because it is full before its records are old enough. Without
-/// `retention_ms` the plan is half of the longest time it was seen to cover.
-pub fn retention_fills(marks: &[Mark], retention_ms: Option<i64>, now_ms: i64) -> Option<Forecast> {
+/// When the log covers less time than it is meant to (`retention.ms`), because it is full before its records are old
+/// enough: `retention.bytes`, or somebody who deletes. `None` while nothing was deleted, or too little is known.
+pub fn retention_fills(marks: &[Mark], retention_ms: i64, now_ms: i64) -> Option<Forecast> {
     let covers: Vec<Point> = marks.iter().filter_map(|mark| Some((mark.at_ms, covered(marks, mark)?))).collect();
-    let (last, longest) = (covers.last()?, covers.iter().map(|(_, ms)| *ms).max()?);
-    let has_deleted = marks.first()?.log_start < marks.last()?.log_start;
-    let plan_ms = retention_ms.filter(|ms| *ms > 0).unwrap_or(longest / 2);
-    let now_covered = format!("the log covers {} now", duration(last.1.max(0).unsigned_abs()));
-    if !has_deleted {
-        let assumption = format!("nothing was deleted while it was watched; {now_covered}");
-        return Some(forecast(RETENTION_FILLS, None, assumption));
+    let last = covers.last()?;
+    if marks.first()?.log_start >= marks.last()?.log_start {
+        return None;
     }
-    let plan = match retention_ms {
-        Some(_) => format!("it is meant to cover {}", duration(plan_ms.unsigned_abs())),
-        None => format!("its retention is not known, half of the longest seen is {}", duration(plan_ms.unsigned_abs())),
-    };
+    let plan = format!(
+        "the log covers {} now, it is meant to cover {}",
+        duration(last.1.max(0).unsigned_abs()),
+        duration(retention_ms.unsigned_abs())
+    );
     // Segments go whole, so up to a tenth less than planned is no sign.
-    if last.1 < plan_ms - plan_ms / 10 {
-        return Some(forecast(RETENTION_FILLS, Some(now_ms), format!("{now_covered}, and {plan}")));
+    if last.1 < retention_ms - retention_ms / 10 {
+        return Some(forecast(RETENTION_FILLS, Some(now_ms), plan));
     }
     // Until the first segment went the log only grew.
     let growing =
         marks.iter().take_while(|mark| mark.log_start == marks[0].log_start).last().map_or(0, |mark| mark.at_ms);
     let since = &covers[covers.partition_point(|(at_ms, _)| *at_ms <= growing)..];
     let fall = -median_slope(since, |point| *point);
-    let goes_on =
-        format!("{now_covered}, {plan}, and it shrinks by {} a day", duration((fall.max(0.0) * 86_400_000.0) as u64));
-    let left_ms = (last.1 - plan_ms).max(0) as f64;
+    let goes_on = format!("{plan}, and it shrinks by {} a day", duration((fall.max(0.0) * 86_400_000.0) as u64));
+    let left_ms = (last.1 - retention_ms).max(0) as f64;
     let at_ms = (since.len() >= LEAST_POINTS).then(|| after(now_ms, left_ms, fall)).flatten();
     Some(forecast(RETENTION_FILLS, at_ms, goes_on))
+}
+
+/// When a volume is full, from the bytes that were usable (oldest first). `None`: too little is known.
+pub fn volume_fills(usable: &[Point], now_ms: i64) -> Option<Forecast> {
+    let (first, last) = (usable.first()?, usable.last()?);
+    if usable.len() < LEAST_POINTS || last.0.saturating_sub(first.0) < LEAST_SPAN_MS {
+        return None;
+    }
+    let fall = -median_slope(usable, |point| *point);
+    let assumption = format!(
+        "{} are usable and go at {} an hour as in the last {}",
+        bytes(last.1.max(0).unsigned_abs()),
+        bytes((fall.max(0.0) * 3_600_000.0) as u64),
+        duration(last.0.saturating_sub(first.0).unsigned_abs())
+    );
+    Some(forecast(VOLUME_FILLS, after(now_ms, last.1.max(0) as f64, fall), assumption))
 }
 
 /// Time between when the record at the mark's log start was written and the mark, where the marks reach back so far.
@@ -256,11 +269,21 @@ mod tests {
             end += 400 + 10 * n;
             marks.push(mark(n * HOUR, (end - 10_000).max(0), end));
         }
-        let forecast = retention_fills(&marks, Some(15 * HOUR), 40 * HOUR).unwrap();
+        let forecast = retention_fills(&marks, 15 * HOUR, 40 * HOUR).unwrap();
         assert!(forecast.at_ms.is_some_and(|at_ms| at_ms >= 40 * HOUR), "{forecast:?}");
-        let full = retention_fills(&marks, Some(48 * HOUR), 40 * HOUR).unwrap();
+        let full = retention_fills(&marks, 48 * HOUR, 40 * HOUR).unwrap();
         assert_eq!(full.at_ms, Some(40 * HOUR), "{full:?}");
-        assert_eq!(retention_fills(&marks[..8], Some(48 * HOUR), 8 * HOUR).map(|f| f.at_ms), Some(None));
+        assert_eq!(retention_fills(&marks[..8], 48 * HOUR, 8 * HOUR), None, "nothing was deleted yet");
+    }
+
+    #[test]
+    fn a_volume_is_full_where_its_line_ends() {
+        let usable: Vec<Point> = (0..10).map(|n| (n * HOUR, 1_000_000 - n * 50_000)).collect();
+        let forecast = volume_fills(&usable, 9 * HOUR).unwrap();
+        assert_eq!(forecast.at_ms, Some(20 * HOUR));
+        let emptied: Vec<Point> = (0..10).map(|n| (n * HOUR, 1_000_000 + n * 50_000)).collect();
+        assert_eq!(volume_fills(&emptied, 9 * HOUR).unwrap().at_ms, None);
+        assert_eq!(volume_fills(&usable[..2], HOUR), None);
     }
 
     #[test]

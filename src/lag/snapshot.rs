@@ -75,7 +75,7 @@ pub struct PartitionLag {
 /// When something is expected, with what it assumes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
-    /// `catches-up`, `retention-overtakes`, `retention-fills`.
+    /// `catches-up`, `retention-overtakes`, `retention-fills`, `volume-fills`.
     pub what: String,
     /// Milliseconds since 1970; absent: never, as things go.
     pub at_ms: Option<i64>,
@@ -143,6 +143,19 @@ pub struct PartitionMarks {
     pub hanging: Option<Judgement>,
     /// The oldest and the newest of the rounds that are remembered.
     pub span: Option<(Mark, Mark)>,
+    /// When the log no longer covers its retention, where records are deleted ahead of plan.
+    pub forecast: Option<Forecast>,
+}
+
+/// A volume on which a broker keeps logs.
+#[derive(Clone, Debug)]
+pub struct VolumeRoom {
+    pub broker: i32,
+    pub path: Arc<str>,
+    pub total_bytes: i64,
+    pub usable_bytes: i64,
+    /// When it is full.
+    pub forecast: Option<Forecast>,
 }
 
 /// Something that happened once, and that no later round can take back.
@@ -168,6 +181,8 @@ pub struct Snapshot {
     pub groups: Vec<GroupLag>,
     /// By topic and partition.
     pub partitions: Vec<PartitionMarks>,
+    /// By broker and path.
+    pub volumes: Vec<VolumeRoom>,
     /// What this round found to have happened.
     pub happened: Vec<Happened>,
     pub troubles: Vec<String>,

@@ -12,7 +12,7 @@ use crate::audit::verdict::Report;
 use crate::lag::facts::{GroupKind, GroupState};
 use crate::lag::figure::Unknown;
 use crate::lag::snapshot::{
-    Change, Forecast, GroupLag, Method, PartitionLag, PartitionMarks, Round, Snapshot, TimeLag,
+    Change, Forecast, GroupLag, Method, PartitionLag, PartitionMarks, Round, Snapshot, TimeLag, VolumeRoom,
 };
 use crate::lag::verdict::{Judgement, Verdict};
 use crate::lag::window::Mark;
@@ -83,6 +83,18 @@ pub fn snapshot() -> Snapshot {
         cluster: "backbone".to_owned(),
         groups,
         partitions,
+        volumes: vec![VolumeRoom {
+            broker: 1,
+            path: EVIL.into(),
+            total_bytes: 500_000_000_000,
+            usable_bytes: 90_000_000_000,
+            forecast: Some(Forecast {
+                what: "volume-fills".to_owned(),
+                at_ms: Some(NOON + 40 * 60 * MINUTE),
+                assumption: "90.0 GB are usable and go at 2.3 GB an hour as in the last 4 h".to_owned(),
+                past_error: None,
+            }),
+        }],
         happened: Vec::new(),
         troubles: vec!["broker 3 at kafka-3:9092 did not answer within 5 s; 1 partition is unknown".to_owned()],
         round: Round { number: 812, seconds: 0.412, requests: 23, evaluated, expected },
@@ -254,6 +266,12 @@ fn marks(topic: &str, partition: i32) -> PartitionMarks {
         end: Ok(100_020),
         hanging: None,
         span: Some((at(0), at(10))),
+        forecast: (partition == 2).then(|| Forecast {
+            what: "retention-fills".to_owned(),
+            at_ms: Some(NOON + 90 * MINUTE),
+            assumption: "the log covers 8 d now, it is meant to cover 7 d, and it shrinks by 16 h a day".to_owned(),
+            past_error: Some(0.08),
+        }),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::lag::tracker::State;
 
 const NAME: &str = "groups";
 /// Changes with the form of the state.
-const MAGIC: &[u8; 8] = b"sordlag2";
+const MAGIC: &[u8; 8] = b"sordlag3";
 
 pub struct Keep {
     dir: PathBuf,

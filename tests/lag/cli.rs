@@ -1,6 +1,7 @@
 //! `sordini lag` as scripts use it.
 
 use std::process::{Command, Output};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -133,6 +134,33 @@ fn it_looks_again_and_again_and_then_ends() {
     assert!((2..=4).contains(&rounds), "{rounds}");
     assert_eq!(ran.lines("lag").len() as u64, rounds);
     assert!(began.elapsed() >= Duration::from_secs(2) && began.elapsed() < Duration::from_secs(20));
+}
+
+/// Records go long before their time, and the brokers tell how full their volumes are.
+#[test]
+fn it_foresees_what_becomes_of_the_logs() {
+    let kafka = &world().kafka;
+    kafka.create_topic("cli-room", 1, &[("retention.ms", "86400000")]);
+    kafka.commit_offsets("room", &[("cli-room", 0, 0)]);
+    let producer = kafka.producer(&[]);
+    let ran = thread::scope(|scope| {
+        scope.spawn(|| {
+            for step in 1..=6 {
+                producer.send_all(&numbered("cli-room", 0, 10));
+                kafka.delete_records("cli-room", 0, step * 10 - 5);
+                thread::sleep(Duration::from_secs(1));
+            }
+        });
+        lag(&["-g", "room", "--format", "json", "--interval", "1s", "--for", "8s"])
+    });
+    let logs = ran.lines("log");
+    let last = logs.iter().rfind(|line| line["topic"] == "cli-room").expect("a forecast");
+    assert_eq!(last["forecast"]["what"], "retention-fills", "{last}");
+    assert!(last["forecast"]["at_ms"].is_i64(), "it is so already: {last}");
+    let volumes = ran.lines("volume");
+    let volume = volumes.last().expect("a volume");
+    let bytes = |name: &str| volume[name].as_u64().expect("a number");
+    assert!(bytes("usable_bytes") > 0 && bytes("usable_bytes") < bytes("total_bytes"), "{volume}");
 }
 
 #[test]

@@ -152,6 +152,11 @@ impl Brokers {
         })
     }
 
+    /// What the first broker that can tell says.
+    pub fn any<T>(&mut self, work: impl FnMut(&mut Broker) -> Option<T>) -> Option<T> {
+        self.all.values_mut().find_map(work)
+    }
+
     /// Of all times; never falls.
     pub fn requests(&self) -> u64 {
         self.former + self.all.values().map(|broker| broker.requests).sum::<u64>()

@@ -8,6 +8,7 @@ mod ends;
 mod groups;
 mod names;
 mod share;
+mod space;
 mod unread;
 
 use std::collections::HashMap;
@@ -75,13 +76,19 @@ pub struct Collector {
     filter: Filter,
     topics: HashMap<Arc<str>, Topic>,
     cluster_id: String,
+    /// Rounds so far, and when the room of the logs was asked for.
+    rounds: u64,
+    space_at_ms: i64,
 }
+
+/// The room of the logs is asked for so often. Never in the first round: a forecast needs a past.
+const SPACE_EVERY_MS: i64 = 60_000;
 
 impl Collector {
     pub fn connect(properties: &Properties, filter: Filter) -> Result<Self, SourceError> {
         let brokers = Brokers::new(Config::resolve(properties)?);
         let (names, topics, cluster_id) = (Names::default(), HashMap::new(), String::new());
-        let mut collector = Self { brokers, names, filter, topics, cluster_id };
+        let mut collector = Self { brokers, names, filter, topics, cluster_id, rounds: 0, space_at_ms: 0 };
         collector.refresh()?;
         Ok(collector)
     }
@@ -149,6 +156,13 @@ impl Collector {
         }
         facts.ends_at_ms = clock();
         self.ends(&mut facts);
+        self.rounds += 1;
+        if self.rounds > 1 && facts.ends_at_ms.saturating_sub(self.space_at_ms) >= SPACE_EVERY_MS {
+            self.space_at_ms = facts.ends_at_ms;
+            let is_wanted = |name: &&Arc<str>| !name.starts_with("__") && self.filter.takes_topic(name);
+            let topics: Vec<Arc<str>> = self.topics.keys().filter(is_wanted).cloned().collect();
+            facts.space = Some(space::ask(&mut self.brokers, &topics, &self.names));
+        }
         facts.requests = self.brokers.requests() - before;
         Ok(facts)
     }

@@ -6,6 +6,7 @@ mod foresee;
 mod group;
 mod marks;
 mod place;
+mod room;
 mod spot;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use super::snapshot::Snapshot;
 use super::window::{Commit, Mark};
 use group::Group;
 use marks::Marks;
+use room::Room;
 
 /// How groups are judged.
 #[derive(Clone)]
@@ -91,6 +93,7 @@ pub struct State {
     round: i64,
     groups: BTreeMap<Arc<str>, Group>,
     partitions: HashMap<facts::Spot, Marks>,
+    room: Room,
 }
 
 pub struct Tracker {
@@ -122,9 +125,12 @@ impl Tracker {
 
     /// Takes in a round, and says where the log should be looked at before it is judged. `news`: what the stream of
     /// commits brought since the last round and before this one, where it is read.
-    pub fn take(&mut self, facts: Facts, news: Option<Drained>) -> Vec<Place> {
+    pub fn take(&mut self, mut facts: Facts, news: Option<Drained>) -> Vec<Place> {
         self.state.round += 1;
         let is_streamed = news.is_some();
+        if let Some(space) = facts.space.take() {
+            self.state.room.take(space, facts.ends_at_ms);
+        }
         for (spot, found) in &facts.partitions {
             self.take_marks(spot, found, facts.ends_at_ms);
         }

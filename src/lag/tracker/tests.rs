@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::*;
-use crate::lag::facts::{Committed, GroupKind, GroupState, Member};
+use crate::lag::facts::{Committed, GroupKind, GroupState, Member, Space, Volume};
 use crate::lag::figure::{Figure, Unknown};
 use crate::lag::snapshot::{GroupLag, Method, PartitionLag};
 use crate::lag::verdict::Verdict;
@@ -23,6 +23,7 @@ struct World {
     offsets: Figure<()>,
     is_listed: bool,
     unlisted_brokers: usize,
+    space: Option<Space>,
 }
 
 fn marks(log_start: i64, end: i64) -> PartitionFacts {
@@ -39,6 +40,7 @@ impl World {
             offsets: Ok(()),
             is_listed: true,
             unlisted_brokers: 0,
+            space: None,
         }
     }
 
@@ -66,6 +68,7 @@ impl World {
             offsets: self.offsets.map(|()| committed.collect()),
         };
         Facts {
+            space: self.space.clone(),
             commits_at_ms: self.at_ms,
             ends_at_ms: self.at_ms,
             groups: if self.is_listed { BTreeMap::from([(Arc::from("g"), group)]) } else { BTreeMap::new() },
@@ -291,4 +294,34 @@ fn a_restart_forgets_no_window() {
     assert!(snapshot.happened.is_empty(), "a loss is told once");
     assert_eq!((first(&snapshot).lost_total, first(&snapshot).commits), (400, 1));
     assert_eq!(snapshot.round.number, 2);
+}
+
+#[test]
+fn what_is_deleted_before_its_time_and_a_volume_that_fills_are_foreseen() {
+    let mut tracker = tracker();
+    let hours = |hours: i64| hours * 3_600 * SECOND;
+    let mut world = World::new(0, 0, 0);
+    // 1,000 records an hour of which at most 4,000 fit, on a volume that shrinks by a gigabyte an hour.
+    for hour in 0..12i64 {
+        let volume =
+            Volume { broker: 1, path: Arc::from("/logs"), total_bytes: 100 << 30, usable_bytes: (40 - hour) << 30 };
+        world.marks.insert(0, marks((hour * 1_000 - 4_000).max(0), hour * 1_000));
+        world.space = Some(Space { retention_ms: [(Arc::from("t"), hours(12))].into(), volumes: vec![volume] });
+        round(&mut tracker, &world);
+        world.at_ms += hours(1);
+    }
+    world.space = None;
+    let state = postcard::to_stdvec(tracker.state()).unwrap();
+    let mut again = Tracker::new(Settings::default(), "c", postcard::from_bytes(&state).unwrap());
+    let snapshot = round(&mut again, &world);
+    let log = snapshot.partitions[0].forecast.as_ref().unwrap();
+    assert_eq!((log.what.as_str(), log.at_ms), ("retention-fills", Some(world.at_ms)));
+    assert!(log.assumption.ends_with("it is meant to cover 12 h"), "{}", log.assumption);
+    let volume = &snapshot.volumes[0];
+    assert_eq!((volume.broker, volume.usable_bytes), (1, 29 << 30));
+    let full = volume.forecast.as_ref().unwrap();
+    assert_eq!((full.what.as_str(), full.at_ms), ("volume-fills", Some(world.at_ms + hours(29))));
+    // A topic that keeps its records for ever has no plan to fall short of.
+    world.space = Some(Space { retention_ms: [(Arc::from("other"), 1)].into(), volumes: Vec::new() });
+    assert_eq!(round(&mut again, &world).partitions[0].forecast, None);
 }

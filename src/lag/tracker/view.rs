@@ -11,7 +11,7 @@ use super::place::{SpotView, say};
 use crate::lag::facts::{self, GroupFacts, PartitionFacts};
 use crate::lag::figure::{Figure, Unknown};
 use crate::lag::rules::{About, Part, hanging, judge_group};
-use crate::lag::snapshot::{GroupLag, Happened, PartitionLag, PartitionMarks, Round, Snapshot};
+use crate::lag::snapshot::{Forecast, GroupLag, Happened, PartitionLag, PartitionMarks, Round, Snapshot};
 use crate::lag::verdict::{Judgement, Verdict};
 
 pub fn snapshot(tracker: &mut Tracker) -> Snapshot {
@@ -29,9 +29,12 @@ pub fn snapshot(tracker: &mut Tracker) -> Snapshot {
     shown.extend(tracker.settings.required.iter().filter_map(|name| absent(tracker, name)));
     shown.sort_by(|a, b| a.group.cmp(&b.group));
     let sum = |of: &dyn Fn(&GroupLag) -> usize| shown.iter().map(of).sum();
+    let now_ms = tracker.facts.ends_at_ms;
+    let mut filling = tracker.state.room.logs(&tracker.state.partitions, now_ms);
+    let volumes = tracker.state.room.volumes(now_ms);
     let facts = &tracker.facts;
     let mut partitions: Vec<PartitionMarks> =
-        facts.partitions.iter().map(|(at, found)| marks(tracker, at, found)).collect();
+        facts.partitions.iter().map(|(at, found)| marks(tracker, at, found, filling.remove(at))).collect();
     partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
     Snapshot {
         at_ms: facts.ends_at_ms,
@@ -45,12 +48,13 @@ pub fn snapshot(tracker: &mut Tracker) -> Snapshot {
         },
         groups: shown,
         partitions,
+        volumes,
         happened,
         troubles: facts.troubles.clone(),
     }
 }
 
-fn marks(tracker: &Tracker, at: &facts::Spot, found: &PartitionFacts) -> PartitionMarks {
+fn marks(tracker: &Tracker, at: &facts::Spot, found: &PartitionFacts, forecast: Option<Forecast>) -> PartitionMarks {
     let kept = tracker.state.partitions.get(at).map(Marks::kept).unwrap_or_default();
     PartitionMarks {
         topic: at.0.clone(),
@@ -60,6 +64,7 @@ fn marks(tracker: &Tracker, at: &facts::Spot, found: &PartitionFacts) -> Partiti
         end: found.end,
         hanging: hanging(kept, tracker.facts.ends_at_ms, &tracker.settings.thresholds),
         span: kept.first().copied().zip(kept.last().copied()),
+        forecast,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::outcome;
 use crate::lag::figure::Figure;
-use crate::lag::snapshot::{GroupLag, PartitionLag, Snapshot};
+use crate::lag::snapshot::{GroupLag, PartitionLag, Snapshot, VolumeRoom};
 
 pub fn write(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     for group in &snapshot.groups {
@@ -17,7 +17,29 @@ pub fn write(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> {
     for group in &snapshot.groups {
         writeln!(out, "{}", group_line(snapshot, group))?;
     }
+    for part in &snapshot.partitions {
+        if let Some(forecast) = &part.forecast {
+            let line = json!({"type": "log", "at_ms": snapshot.at_ms, "topic": *part.topic, "partition": part.partition, "forecast": forecast});
+            writeln!(out, "{line}")?;
+        }
+    }
+    for volume in &snapshot.volumes {
+        writeln!(out, "{}", volume_line(snapshot, volume))?;
+    }
     Ok(())
+}
+
+fn volume_line(snapshot: &Snapshot, volume: &VolumeRoom) -> Value {
+    let mut line = Line::new("volume");
+    line.set("at_ms", snapshot.at_ms)
+        .set("broker", volume.broker)
+        .set("path", &*volume.path)
+        .set("total_bytes", volume.total_bytes)
+        .set("usable_bytes", volume.usable_bytes);
+    if let Some(forecast) = &volume.forecast {
+        line.set("forecast", json!(forecast));
+    }
+    line.end()
 }
 
 pub fn summary(snapshot: &Snapshot, rounds: u64, out: &mut dyn Write) -> io::Result<()> {

@@ -58,6 +58,7 @@ fn partitions(lag: &Snapshot, topic: &str) -> Vec<Value> {
             .figure("stable_end", part.stable_end)
             .figure("end", part.end)
             .with("hanging", &part.hanging)
+            .with("forecast", &part.forecast)
             .done()
     };
     parts.map(object).collect()

@@ -10,7 +10,7 @@ use super::table::{self as t, Family};
 use super::text::{Samples, Value};
 use crate::config::serve::Compat;
 use crate::lag::figure::{Figure, Unknown};
-use crate::lag::snapshot::{GroupLag, PartitionLag, PartitionMarks, Snapshot};
+use crate::lag::snapshot::{Forecast, GroupLag, PartitionLag, PartitionMarks, Snapshot, VolumeRoom};
 use crate::lag::verdict::Verdict;
 
 pub type Section = Vec<(&'static Family, Segment)>;
@@ -26,6 +26,7 @@ pub fn section(snapshot: &Snapshot, options: &Options) -> io::Result<Section> {
         groups(snapshot, &mut all);
         parts(snapshot, &mut all);
         marks(snapshot, &mut all);
+        forecasts(snapshot, &mut all);
         if options.has(Compat::KafkaExporter) {
             kafka_exporter(snapshot, options.sentinels, &mut all);
         }
@@ -151,6 +152,43 @@ fn marks(snapshot: &Snapshot, all: &mut All) {
             }
         });
     }
+}
+
+fn forecasts(snapshot: &Snapshot, all: &mut All) {
+    let at = |forecast: &Forecast| forecast.at_ms.map(seconds);
+    family(all, &t::GROUP_FORECAST, |s| {
+        for (group, forecast) in
+            snapshot.groups.iter().flat_map(|group| group.forecasts.iter().map(move |f| (group, f)))
+        {
+            if let Some(at) = at(forecast) {
+                s.add([(&*group.group).into(), (&*forecast.what).into()], at);
+            }
+        }
+    });
+    family(all, &t::LOG_FORECAST, |s| {
+        for part in &snapshot.partitions {
+            if let Some((forecast, at)) = part.forecast.as_ref().and_then(|f| Some((f, at(f)?))) {
+                s.add([(&*part.topic).into(), part.partition.into(), (&*forecast.what).into()], at);
+            }
+        }
+    });
+    for (f, figure) in [
+        (&t::VOLUME_SIZE, (|volume| volume.total_bytes) as fn(&VolumeRoom) -> i64),
+        (&t::VOLUME_USABLE, |volume| volume.usable_bytes),
+    ] {
+        family(all, f, |s| {
+            for volume in &snapshot.volumes {
+                s.add([volume.broker.into(), (&*volume.path).into()], figure(volume));
+            }
+        });
+    }
+    family(all, &t::VOLUME_FORECAST, |s| {
+        for volume in &snapshot.volumes {
+            if let Some((forecast, at)) = volume.forecast.as_ref().and_then(|f| Some((f, at(f)?))) {
+                s.add([volume.broker.into(), (&*volume.path).into(), (&*forecast.what).into()], at);
+            }
+        }
+    });
 }
 
 fn kafka_exporter(snapshot: &Snapshot, sentinels: bool, all: &mut All) {

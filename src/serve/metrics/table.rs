@@ -95,6 +95,9 @@ families! {
     GROUP_LOST: Own Counter "sordini_group_lost_offsets_total" "offsets" ["group"]
         "Offsets that retention deleted before the group read them, since sordini began to look";
 
+    GROUP_FORECAST: Own Gauge "sordini_group_forecast_timestamp_seconds" "seconds" ["group", "what"]
+        "When the group catches up (catches-up) or retention overtakes it (retention-overtakes), since 1970; never has no series";
+
     // About a group on a partition.
     PARTITION_VERDICT: Own Gauge "sordini_group_partition_verdict" "" ["group", "topic", "partition", "verdict"]
         "1 for the verdict of the group on the partition; a partition that is ok has no series";
@@ -124,6 +127,15 @@ families! {
     LOG_END: Own Gauge "sordini_partition_end_offset" "offset" ["topic", "partition"] "High watermark";
     LOG_HANGING: Own Gauge "sordini_partition_hanging_transaction" "" ["topic", "partition"]
         "1 while the last stable offset stands still below the end for too long; otherwise no series";
+
+    LOG_FORECAST: Own Gauge "sordini_partition_forecast_timestamp_seconds" "seconds" ["topic", "partition", "what"]
+        "When the log covers less than retention.ms (retention-fills), since 1970; never has no series";
+
+    // About the volumes that logs lie on; where the broker may be asked (Describe on the cluster).
+    VOLUME_SIZE: Own Gauge "sordini_volume_size_bytes" "bytes" ["broker", "path"] "Size of the volume";
+    VOLUME_USABLE: Own Gauge "sordini_volume_usable_bytes" "bytes" ["broker", "path"] "Bytes that are left on the volume";
+    VOLUME_FORECAST: Own Gauge "sordini_volume_forecast_timestamp_seconds" "seconds" ["broker", "path", "what"]
+        "When the volume is full (volume-fills), since 1970; never has no series";
 
     // About the rounds that ask the cluster.
     CLUSTER_INFO: Own Info "sordini_cluster_info" "" ["cluster"] "Name of the cluster that is looked at";

@@ -8,11 +8,11 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::curve::{Curve, ahead, curve};
+use super::curve::{Curve, curve};
 use super::groups::GroupRow;
-use super::parts::{Chip, Command, Fig, mood, quoted, signed};
+use super::parts::{Chip, Command, Fig, expected, mood, quoted, signed};
 use super::{Shell, missing, path, render};
-use crate::lag::snapshot::{Forecast, GroupLag, PartitionLag};
+use crate::lag::snapshot::{GroupLag, PartitionLag};
 use crate::report::format::{ago, duration, place, shorten, utc, visible};
 use crate::report::html::Listing;
 use crate::serve::app::App;
@@ -105,22 +105,6 @@ fn about(group: &GroupLag) -> String {
     let numbers: Vec<String> = group.judgement.numbers.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let numbers = if numbers.is_empty() { String::new() } else { format!("; {}", numbers.join(", ")) };
     format!("{} protocol, {state}, {isolation}; looked at {window}{numbers}", group.kind.name())
-}
-
-fn expected(forecast: &Forecast, now_ms: i64) -> (String, String) {
-    let what = match forecast.what.as_str() {
-        "catches-up" => "It catches up",
-        "retention-overtakes" => "Retention overtakes it",
-        "retention-fills" => "The log fills its retention",
-        other => other,
-    };
-    let when = match forecast.at_ms {
-        Some(at_ms) => format!(" {}, at {}", ahead(at_ms, now_ms), utc(at_ms)),
-        None => ": never, as things go".to_owned(),
-    };
-    let error = forecast.past_error.map(|error| format!("; earlier forecasts were {:.0} % off", error * 100.0));
-    let assumption = format!("If {}{}.", forecast.assumption, error.unwrap_or_default());
-    (format!("{}{when}", visible(what)), visible(&assumption).into_owned())
 }
 
 impl Part {

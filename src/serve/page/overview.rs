@@ -8,10 +8,10 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::groups::GroupRow;
-use super::parts::{Chip, IncidentRow, audit_mood, title};
+use super::parts::{Chip, IncidentRow, audit_mood, expected, title};
 use super::{Shell, path, render};
 use crate::alert::incident::Severity;
-use crate::lag::snapshot::Snapshot;
+use crate::lag::snapshot::{Snapshot, VolumeRoom};
 use crate::lag::verdict::Verdict;
 use crate::report::format::{ago, bytes, percent, plural, seconds, shorten, thousands, visible};
 use crate::report::html::Listing;
@@ -45,6 +45,35 @@ struct View {
     bad: Listing<GroupRow>,
     audits: Vec<AuditCard>,
     sinks: Vec<SinkRow>,
+    volumes: Vec<VolumeRow>,
+}
+
+struct VolumeRow {
+    name: String,
+    usable: String,
+    share: String,
+    /// When it is full, what that rests on, and whether that is soon.
+    full: Option<(String, String, bool)>,
+}
+
+/// A volume that is full within this time is alarming.
+const SOON_MS: i64 = 3 * DAY_MS;
+
+impl VolumeRow {
+    fn of(volume: &VolumeRoom, now_ms: i64) -> Self {
+        let unsigned = |n: i64| n.max(0).unsigned_abs();
+        let full = volume.forecast.as_ref().map(|forecast| {
+            let is_soon = forecast.at_ms.is_some_and(|at_ms| at_ms < now_ms.saturating_add(SOON_MS));
+            let (what, assumption) = expected(forecast, now_ms);
+            (what, assumption, is_soon)
+        });
+        Self {
+            name: format!("broker {}: {}", volume.broker, shorten(&volume.path, 80)),
+            usable: format!("{} of {}", bytes(unsigned(volume.usable_bytes)), bytes(unsigned(volume.total_bytes))),
+            share: percent(unsigned(volume.usable_bytes), unsigned(volume.total_bytes)),
+            full,
+        }
+    }
 }
 
 struct Changed {
@@ -132,6 +161,7 @@ pub async fn show(State(app): State<Arc<App>>, Extension(caller): Extension<Call
         bad: Listing::of(&bad, BAD, |group| GroupRow::of(group)),
         audits: audits.values().map(|audit| AuditCard::of(audit, now_ms)).collect(),
         sinks: sinks.iter().map(SinkRow::of).collect(),
+        volumes: lag.volumes.iter().map(|volume| VolumeRow::of(volume, now_ms)).collect(),
     })
 }
 

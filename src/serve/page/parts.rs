@@ -3,10 +3,11 @@
 use askama::Template;
 use askama::filters::HtmlSafe;
 
+use super::curve::ahead;
 use crate::alert::incident::{Incident, Severity};
 use crate::audit::verdict::Verdict as AuditVerdict;
 use crate::lag::figure::Figure;
-use crate::lag::snapshot::Point;
+use crate::lag::snapshot::{Forecast, Point};
 use crate::lag::verdict::Verdict;
 use crate::report::format::{ago, duration, shorten, thousands, utc, visible};
 
@@ -23,6 +24,24 @@ pub struct Fig {
 
 // Its own template has escaped it.
 impl HtmlSafe for Fig {}
+
+/// When something is expected, and what that rests on.
+pub fn expected(forecast: &Forecast, now_ms: i64) -> (String, String) {
+    let what = match forecast.what.as_str() {
+        "catches-up" => "It catches up",
+        "retention-overtakes" => "Retention overtakes it",
+        "retention-fills" => "The log covers less than its retention",
+        "volume-fills" => "It is full",
+        other => other,
+    };
+    let when = match forecast.at_ms {
+        Some(at_ms) => format!(" {}, at {}", ahead(at_ms, now_ms), utc(at_ms)),
+        None => ": never, as things go".to_owned(),
+    };
+    let error = forecast.past_error.map(|error| format!("; earlier forecasts were {:.0} % off", error * 100.0));
+    let assumption = format!("If {}{}.", forecast.assumption, error.unwrap_or_default());
+    (format!("{}{when}", visible(what)), visible(&assumption).into_owned())
+}
 
 impl Fig {
     pub fn of<T>(figure: Figure<T>, show: impl FnOnce(T) -> String) -> Self {

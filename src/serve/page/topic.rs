@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 
 use super::finding::mood as finding_mood;
-use super::parts::{Chip, Fig};
+use super::parts::{Chip, Fig, expected};
 use super::{Shell, missing, path, render};
 use crate::audit::coverage::{Coverage, Hole};
 use crate::audit::finding::Finding;
@@ -64,6 +64,7 @@ struct Part {
     end: Fig,
     rate: String,
     trouble: Option<String>,
+    forecast: Option<(String, String)>,
 }
 
 pub async fn show(
@@ -104,7 +105,7 @@ pub async fn show(
         readers: readers
             .map(|g| (Chip::verdict(g.judgement.verdict), visible(&g.group).into_owned(), path("/groups", &g.group)))
             .collect(),
-        parts: Listing::of(&parts, PARTS, |part| Part::of(part)),
+        parts: Listing::of(&parts, PARTS, |part| Part::of(part, app.now_ms())),
     })
 }
 
@@ -179,7 +180,7 @@ impl FindingRow {
 }
 
 impl Part {
-    fn of(part: &PartitionMarks) -> Self {
+    fn of(part: &PartitionMarks, now_ms: i64) -> Self {
         Self {
             partition: part.partition,
             start: Fig::offset(part.log_start),
@@ -187,6 +188,7 @@ impl Part {
             end: Fig::offset(part.end),
             rate: rate(part).unwrap_or_default(),
             trouble: part.hanging.as_ref().map(|judgement| visible(&judgement.why).into_owned()),
+            forecast: part.forecast.as_ref().map(|forecast| expected(forecast, now_ms)),
         }
     }
 }
