@@ -37,12 +37,26 @@ pub enum Kind {
     EpochRegression,
     /// The topic id changed, or the topic is gone.
     TopicReset,
+    /// A transaction did not reach the next stage of its flow in time.
+    MissingStage,
+    /// A record of a flow without its cause, or before it.
+    UnexpectedRecord,
+    /// Two stages of a flow disagree on what they must agree on.
+    StageMismatch,
+    /// Losses sit on one residue of a counter: every nth.
+    PeriodicLoss,
+    /// Losses sit on one value of a dimension.
+    DimensionalLoss,
+    /// Losses in longer runs than independence allows (RFC 3357).
+    Burst,
+    /// Many identities repeated at the same fixed delays: retries without jitter.
+    RetryComb,
     /// sordini itself missed a range or dropped state.
     AuditGap,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 21] = [
         Kind::SequenceGap,
         Kind::HeadLoss,
         Kind::TailLoss,
@@ -56,6 +70,13 @@ impl Kind {
         Kind::ChecksumFailure,
         Kind::EpochRegression,
         Kind::TopicReset,
+        Kind::MissingStage,
+        Kind::UnexpectedRecord,
+        Kind::StageMismatch,
+        Kind::PeriodicLoss,
+        Kind::DimensionalLoss,
+        Kind::Burst,
+        Kind::RetryComb,
         Kind::AuditGap,
     ];
 
@@ -75,6 +96,13 @@ impl Kind {
             Kind::ChecksumFailure => "checksum-failure",
             Kind::EpochRegression => "epoch-regression",
             Kind::TopicReset => "topic-reset",
+            Kind::MissingStage => "missing-stage",
+            Kind::UnexpectedRecord => "unexpected-record",
+            Kind::StageMismatch => "stage-mismatch",
+            Kind::PeriodicLoss => "periodic-loss",
+            Kind::DimensionalLoss => "dimensional-loss",
+            Kind::Burst => "burst",
+            Kind::RetryComb => "retry-comb",
             Kind::AuditGap => "audit-gap",
         }
     }

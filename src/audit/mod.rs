@@ -3,6 +3,7 @@
 pub mod coverage;
 pub mod duplicates;
 pub mod finding;
+pub mod flows;
 pub mod offsets;
 pub mod partition;
 pub mod producers;

@@ -136,6 +136,7 @@ impl PartitionAudit {
         let mut missing: Option<Span> = None;
         let mut next = first;
         let total = batch.records.remaining();
+        let mut rank = offsets.records;
         let is_anonymous = batch.header.is_none_or(|header| header.producer_id < 0);
         if let Some(identifier) = identifier {
             note_producer(&batch, seen, identifier.rows(seen));
@@ -169,10 +170,11 @@ impl PartitionAudit {
             times = Some(times.map_or((time, time), |(a, b)| (a.min(time), b.max(time))));
             *stream_time = (*stream_time).max(time.min(now));
             if let Some(identifier) = identifier
-                && let Err(misfit) = identifier.observe(&record, *stream_time, seen)
+                && let Err(misfit) = identifier.observe(&record, *stream_time, rank, seen)
             {
                 note_misfit(misfit, record.offset, &place, &mut state.unidentified, &mut state.samples);
             }
+            rank += 1;
         }
         offsets.observed(next, stretch, times);
         if is_anonymous {

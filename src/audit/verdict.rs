@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::coverage::{Coverage, Hole, Strip};
 use super::finding::{Finding, Grade, Kind, State};
+use super::flows::summary::FlowSummary;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -113,6 +114,9 @@ pub struct Summary {
     /// A few records that the identify rule did not fit, as `topic[partition]@offset: reason`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub samples: Vec<String>,
+    /// Where the topics are the stages of a flow.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub flow: Option<FlowSummary>,
     pub seconds: f64,
     /// Directory of the ledger, absent when it was temporary.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -144,6 +144,7 @@ fn audit(args: &DemoArgs, properties: &Properties, global: &Global) -> anyhow::R
         commit_every: Duration::from_secs(5),
         follow: false,
         clock: Arc::new(common::now_ms),
+        flow: None,
         indexes: None,
     };
     let progress = Arc::new(Progress::default());

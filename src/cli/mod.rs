@@ -4,6 +4,7 @@
 mod audit;
 mod common;
 mod demo;
+mod flows;
 mod generate;
 mod lag;
 mod ledger;
@@ -71,6 +72,8 @@ enum When {
 enum Command {
     /// Read topics (or lines) and judge them
     Audit(Box<audit::AuditArgs>),
+    /// Say whether every transaction reaches every stage of its flow, and where those that do not are lost
+    Flows(Box<flows::FlowsArgs>),
     /// Say how far consumer groups are behind, and which are in trouble
     Lag(Box<lag::LagArgs>),
     /// Run for ever: audit, watch consumer groups, alert, serve metrics and a page
@@ -113,6 +116,7 @@ pub fn run() -> ExitCode {
     common::start_log(&cli.global);
     let outcome = match cli.command {
         Command::Audit(args) => audit::run(*args, &cli.global),
+        Command::Flows(args) => flows::run(*args, &cli.global),
         Command::Lag(args) => lag::run(*args, &cli.global),
         Command::Watch(args) => watch::run(&args),
         Command::CheckConfig(args) => watch::check(&args),

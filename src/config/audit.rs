@@ -109,6 +109,7 @@ impl AuditFile {
             },
             topic_scope: self.scope == Some(Scope::Topic),
             show_keys: self.show_keys.unwrap_or(false),
+            stage: None,
         };
         let numbers = [("--sequence", &rules.sequence), ("--sequence-end", &rules.sequence_end)];
         for (flag, spec) in numbers {
@@ -146,6 +147,7 @@ impl AuditFile {
                 commit_every: self.commit_every.unwrap_or(Duration::from_secs(5)),
                 follow,
                 clock,
+                flow: None,
                 indexes: None,
             },
             properties: self.properties,

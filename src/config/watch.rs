@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::alert::AlertFile;
 use super::audit::AuditFile;
+use super::flow::FlowFile;
 use super::lag::LagFile;
 use super::overrides::Overrides;
 use super::serve::ServeFile;
@@ -28,6 +29,8 @@ pub struct WatchFile {
     pub kafka: Properties,
     #[serde(default, rename = "audit")]
     pub audits: Vec<AuditFile>,
+    #[serde(default, rename = "flow")]
+    pub flows: Vec<FlowFile>,
     #[serde(default)]
     pub lag: LagFile,
     #[serde(default)]
@@ -59,6 +62,9 @@ impl WatchFile {
         for audit in &mut file.audits {
             super::expand::properties(&mut audit.properties, path)?;
         }
+        for flow in &mut file.flows {
+            super::expand::properties(&mut flow.properties, path)?;
+        }
         file.check(text, path)?;
         Ok(file)
     }
@@ -70,8 +76,9 @@ impl WatchFile {
             Err(ConfigError::Parse { path: path.to_owned(), line, column, what })
         };
         let mut names = std::collections::BTreeSet::new();
-        for (number, audit) in self.audits.iter().enumerate() {
-            let name = audit.name_or(number);
+        let audits = self.audits.iter().enumerate().map(|(number, audit)| ("audit", audit.name_or(number)));
+        let flows = self.flows.iter().map(|flow| ("flow", flow.name.clone()));
+        for (what, name) in audits.chain(flows) {
             let fits = !name.is_empty()
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
                 && !name.starts_with('.');
@@ -79,8 +86,17 @@ impl WatchFile {
                 return at(&format!("{name:?}"), format!("\"{name}\" names a directory: use letters, digits, - and _"));
             }
             if !names.insert(name.clone()) {
-                return at("[[audit]]", format!("two audits are called \"{name}\"; give each a name of its own"));
+                let twice = format!("two audits or flows are called \"{name}\"; give each a name of its own");
+                return at(&format!("[[{what}]]"), twice);
             }
+        }
+        for flow in &self.flows {
+            if let Err((needle, what)) = flow.rules() {
+                return at(&needle, what);
+            }
+        }
+        for (number, audit) in self.audits.iter().enumerate() {
+            let name = audit.name_or(number);
             if audit.topics.is_empty() {
                 return at("[[audit]]", format!("audit \"{name}\" names no topics"));
             }

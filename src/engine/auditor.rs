@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::flows::Carried;
 use super::partitions::{Partitions, States};
 use super::state::{self, Entry, State};
 use super::trace::Ask;
@@ -39,7 +40,7 @@ pub struct Auditor<'a> {
     /// All partitions are known, so the slowest of a topic is really the slowest.
     known_beforehand: bool,
     /// Findings since the last commit.
-    fresh: Vec<Finding>,
+    pub(super) fresh: Vec<Finding>,
     /// Identities in clear since the last commit, with `--show-keys`.
     values: FxHashMap<u128, String>,
     pub(super) failed: FxHashMap<u32, String>,
@@ -47,7 +48,11 @@ pub struct Auditor<'a> {
     pub(super) unreadable: Vec<(String, String)>,
     pub(super) unreadable_count: u64,
     damage_said: BTreeSet<Damage>,
+    /// Partitions in which an identity may stand more than once.
+    several: FxHashSet<u32>,
     dirty: bool,
+    /// The flow whose stages the topics are.
+    pub(super) flow: Option<Carried>,
     /// The journal's findings by id, once somebody asked for them while the audit runs.
     pub(super) known: Option<BTreeMap<String, Finding>>,
 }
@@ -65,7 +70,7 @@ impl<'a> Auditor<'a> {
     pub fn new(
         settings: &'a Settings,
         ledger: Ledger,
-        state: State,
+        mut state: State,
         partitions: Arc<Partitions>,
         known_beforehand: bool,
     ) -> Result<Self, EngineError> {
@@ -77,6 +82,7 @@ impl<'a> Auditor<'a> {
                 duplicates.restore(key, case);
             }
         }
+        let flow = Carried::new(settings, state.flow.take(), ledger.secret());
         let session_rules = SessionRules {
             wait_ms: settings.wait.as_millis() as i64,
             start: settings.sequence_start,
@@ -99,7 +105,9 @@ impl<'a> Auditor<'a> {
             unreadable: Vec::new(),
             unreadable_count: 0,
             damage_said: BTreeSet::new(),
+            several: FxHashSet::default(),
             dirty: false,
+            flow,
             known: None,
         };
         auditor.adopt_partitions();
@@ -122,6 +130,9 @@ impl<'a> Auditor<'a> {
             let hasher = || IdentityHasher::new(self.ledger.secret(), &state.topic);
             let topic = self.topics.entry(state.topic.clone());
             topic.or_insert_with(|| Topic { number, partitions: Vec::new(), hasher: hasher() }).partitions.push(index);
+            if self.flow.as_ref().is_some_and(|carried| carried.repeats(&state.topic)) {
+                self.several.insert(index);
+            }
         }
     }
 
@@ -183,6 +194,7 @@ impl<'a> Auditor<'a> {
         progress.records.fetch_add(new, Ordering::Relaxed);
         progress.bytes.fetch_add(state.offsets.bytes.saturating_sub(known.offsets.bytes), Ordering::Relaxed);
         self.sessions(index, &mut seen);
+        self.take_steps(index, &mut seen);
         self.state.partitions[index as usize] = *state;
         self.fresh.extend(findings);
         if let Some(why) = failed {
@@ -191,8 +203,12 @@ impl<'a> Auditor<'a> {
         self.state.sightings += seen.sightings.offsets.len() as u64;
         self.values.extend(seen.values);
         self.ledger.insert(&seen.sightings)?;
-        let (duplicates, values) = (&mut self.duplicates, &self.values);
-        self.ledger.relieve(&mut |repeat| duplicates.add(&repeat, values.get(&repeat.identity).cloned()))?;
+        let (duplicates, values, several) = (&mut self.duplicates, &self.values, &self.several);
+        self.ledger.relieve(&mut |repeat| {
+            if !several.contains(&repeat.again.partition) {
+                duplicates.add(&repeat, values.get(&repeat.identity).cloned());
+            }
+        })?;
         self.dirty = true;
         self.judge();
         Ok(())
@@ -252,6 +268,15 @@ impl<'a> Auditor<'a> {
         counted.map(|&p| self.state.partitions[p as usize].stream_time).min().unwrap_or(i64::MAX)
     }
 
+    /// The engine's numbers of a topic's partitions.
+    pub(super) fn partitions_of(&self, topic: &str) -> &[u32] {
+        self.topics.get(topic).map_or(&[], |topic| &topic.partitions)
+    }
+
+    pub(super) fn knows_partitions(&self) -> bool {
+        self.known_beforehand
+    }
+
     fn judge(&mut self) {
         let partitions = &self.state.partitions;
         let mut slowest: FxHashMap<u32, i64> = FxHashMap::default();
@@ -273,9 +298,14 @@ impl<'a> Auditor<'a> {
     /// Settles the buffer and writes everything in one step. Only then are findings shown.
     fn commit(&mut self, observer: &mut dyn Observer) -> Result<(), EngineError> {
         let newest = self.newest_second();
-        let (duplicates, values) = (&mut self.duplicates, &self.values);
-        self.ledger.settle(newest, &mut |repeat| duplicates.add(&repeat, values.get(&repeat.identity).cloned()))?;
+        let (duplicates, values, several) = (&mut self.duplicates, &self.values, &self.several);
+        self.ledger.settle(newest, &mut |repeat| {
+            if !several.contains(&repeat.again.partition) {
+                duplicates.add(&repeat, values.get(&repeat.identity).cloned());
+            }
+        })?;
         self.values.clear();
+        self.judge_flows()?;
         self.say_damage();
         self.state.unlisted = self.duplicates.unlisted;
 
@@ -289,7 +319,8 @@ impl<'a> Auditor<'a> {
             }
             changed.into_iter().map(|(identity, _)| identity).collect()
         };
-        self.ledger.commit(&state::encode(&self.state)?, &entries, self.slowest_second())?;
+        let flow = self.flow.as_ref().map(|carried| &carried.flows.state);
+        self.ledger.commit(&state::encode(&self.state, flow)?, &entries, self.slowest_second())?;
         self.dirty = false;
 
         if let Some(known) = &mut self.known {

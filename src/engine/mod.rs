@@ -7,6 +7,7 @@
 
 mod auditor;
 mod checked;
+mod flows;
 pub mod index;
 mod partitions;
 mod report;
@@ -29,6 +30,7 @@ use crate::identify::{Observations, Rules};
 use crate::ledger::{Key, Ledger, LedgerError, Options};
 use crate::source::{Source, SourceError};
 use auditor::Auditor;
+pub use flows::FlowRules;
 use index::Indexes;
 use partitions::Partitions;
 pub use report::STOPPED;
@@ -67,6 +69,8 @@ pub struct Settings {
     pub commit_every: Duration,
     pub follow: bool,
     pub clock: Clock,
+    /// The flow whose stages the topics are.
+    pub flow: Option<FlowRules>,
     /// Where records are remembered by offset, for whoever wants to know how many lie between two of them.
     pub indexes: Option<Arc<Indexes>>,
 }

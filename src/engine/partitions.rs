@@ -8,7 +8,7 @@ use crate::audit::partition::{PartitionAudit, PartitionRules, PartitionState};
 use crate::identify::{Identifier, Rules};
 use crate::source::{Assignment, PartitionInfo};
 
-use super::Settings;
+use super::{FlowRules, Settings};
 
 struct Entry {
     state: PartitionState,
@@ -21,6 +21,7 @@ struct Entry {
 pub struct Partitions {
     entries: Mutex<Vec<Entry>>,
     rules: Rules,
+    flow: Option<FlowRules>,
     timestamp_bound_ms: i64,
     secret: [u8; 192],
 }
@@ -31,6 +32,7 @@ impl Partitions {
         Self {
             entries: Mutex::new(states.into_iter().map(entry).collect()),
             rules: settings.rules.clone(),
+            flow: settings.flow.clone(),
             timestamp_bound_ms: settings.timestamp_bound.as_millis() as i64,
             secret,
         }
@@ -86,10 +88,10 @@ impl Partitions {
         let entries = self.lock();
         let entry = entries.get(index as usize)?;
         let info = entry.info.as_ref()?;
-        let identifier = self
-            .rules
-            .need_records()
-            .then(|| Identifier::new(self.rules.clone(), &self.secret, &entry.state.topic, entry.state.partition));
+        let topic = &entry.state.topic;
+        let rules = self.flow.as_ref().map_or_else(|| self.rules.clone(), |flow| flow.rules(topic, &self.rules));
+        let identifier =
+            rules.need_records().then(|| Identifier::new(rules.clone(), &self.secret, topic, entry.state.partition));
         Some(PartitionAudit::new(entry.state.clone(), self.rules_for(info), identifier))
     }
 

@@ -36,6 +36,7 @@ impl Auditor<'_> {
             figures,
             unread,
             not_checked,
+            flow: self.flow.as_ref().map(|carried| carried.flows.summary()),
             seconds: took.as_secs_f64(),
             ledger: self.settings.ledger.as_ref().map(|dir| dir.display().to_string()),
         };
@@ -60,6 +61,7 @@ impl Auditor<'_> {
         }
         let mut findings: Vec<Finding> = self.known.iter().flat_map(BTreeMap::values).cloned().collect();
         self.state.sessions.pending(&self.session_rules, &mut findings);
+        self.pending_flows(&mut findings);
         self.duplicates.findings(self.rung(), &States(&self.state.partitions), &mut findings);
         let place = |f: &Finding| {
             let offset = f.offsets.map(|o| o.from).or(f.sightings.last().map(|s| s.offset));
@@ -216,6 +218,9 @@ impl Auditor<'_> {
             notes.push(format!(
                 "{evicted} idle producers were forgotten to bound memory; a gap across that would not be seen"
             ));
+        }
+        if let Some(carried) = &self.flow {
+            notes.extend(carried.flows.clocks_that_differ());
         }
         let reread: u64 = current.iter().map(|(_, p)| p.reread).sum();
         if reread > 0 {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{EngineError, Settings};
 use crate::audit::duplicates::Case;
 use crate::audit::finding::Finding;
+use crate::audit::flows::FlowState;
 use crate::audit::partition::PartitionState;
 use crate::audit::sessions::Sessions;
 use crate::ledger::Ledger;
@@ -24,6 +25,9 @@ pub struct State {
     /// Repeats counted beyond those listed as cases.
     pub unlisted: u64,
     pub sightings: u64,
+    /// Written behind the rest, so that what older versions wrote stays readable.
+    #[serde(skip)]
+    pub flow: Option<FlowState>,
 }
 
 pub fn load(ledger: &Ledger, settings: &Settings) -> Result<State, EngineError> {
@@ -47,11 +51,19 @@ pub fn read(bytes: Option<&[u8]>, dir: &Path) -> Result<Option<State>, EngineErr
         Ok((version, _)) => return Err(broken(format!("version {version}, this is {VERSION}"))),
         Err(error) => return Err(broken(error.to_string())),
     }
-    postcard::from_bytes(bytes).map(Some).map_err(|error| broken(error.to_string()))
+    let (mut state, rest) = postcard::take_from_bytes::<State>(bytes).map_err(|error| broken(error.to_string()))?;
+    if !rest.is_empty() {
+        state.flow = Some(postcard::from_bytes(rest).map_err(|error| broken(error.to_string()))?);
+    }
+    Ok(Some(state))
 }
 
-pub fn encode(state: &State) -> Result<Vec<u8>, EngineError> {
-    postcard::to_stdvec(state).map_err(|error| EngineError::State { ledger: String::new(), why: error.to_string() })
+pub fn encode(state: &State, flow: Option<&FlowState>) -> Result<Vec<u8>, EngineError> {
+    let encoded = postcard::to_stdvec(state).and_then(|bytes| match flow {
+        Some(flow) => postcard::to_extend(flow, bytes),
+        None => Ok(bytes),
+    });
+    encoded.map_err(|error| EngineError::State { ledger: String::new(), why: error.to_string() })
 }
 
 /// The rules in words; two runs on one ledger must agree on them.
@@ -71,6 +83,7 @@ fn rules(settings: &Settings) -> String {
             crate::audit::coverage::Isolation::ReadCommitted => String::new(),
             crate::audit::coverage::Isolation::ReadUncommitted => "--isolation read_uncommitted".to_owned(),
         },
+        settings.flow.as_ref().map(super::FlowRules::words).unwrap_or_default(),
     ];
     words.iter().filter(|word| !word.is_empty()).cloned().collect::<Vec<_>>().join(" ")
 }

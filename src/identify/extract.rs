@@ -9,6 +9,7 @@ use super::hash::{IdentityHasher, checksum};
 use super::json::{Found, Pointer};
 use super::observations::{Arrival, Observations, Says};
 use super::spec::Spec;
+use super::steps::{StageRules, Step};
 use crate::audit::finding::Rung;
 use crate::wire::{Headers, Record};
 
@@ -34,6 +35,8 @@ pub struct Rules {
     /// Numbers run over all partitions of a topic instead of within each.
     pub topic_scope: bool,
     pub show_keys: bool,
+    /// Set when the topic is a stage of a flow; `id` is the correlation id then.
+    pub stage: Option<StageRules>,
 }
 
 impl Rules {
@@ -96,9 +99,24 @@ impl Identifier {
     }
 
     /// Adds the record to the columns. A record may fit one rule and not the other; the first misfit is returned.
-    pub fn observe(&mut self, record: &Record<'_>, stream_time: i64, out: &mut Observations) -> Result<(), Misfit> {
+    /// `rank`: records observed on the partition before it.
+    pub fn observe(
+        &mut self,
+        record: &Record<'_>,
+        stream_time: i64,
+        rank: u64,
+        out: &mut Observations,
+    ) -> Result<(), Misfit> {
         let checksum = checksum(record);
-        let identified = self.identify(record, checksum, out);
+        let rows = out.sightings.identities.len();
+        let identified = self.identify(record, checksum, out).and_then(|()| match (&self.rules.stage, rows) {
+            (Some(stage), rows) if rows < out.sightings.identities.len() => {
+                let id = self.hasher.turn(out.sightings.identities[rows]);
+                out.steps.push(Step { stream_time, rank, ..stage.step(record, id, checksum)? });
+                Ok(())
+            }
+            _ => Ok(()),
+        });
         let numbered = self.number(record, checksum, stream_time, out);
         identified.and(numbered)
     }
@@ -191,7 +209,7 @@ fn clear(bytes: &[u8]) -> String {
 }
 
 /// The bytes a simple rule points at; `Ok(None)` when there are none.
-fn field<'a>(spec: &Spec, record: &Record<'a>) -> Result<Option<Cow<'a, [u8]>>, Misfit> {
+pub(super) fn field<'a>(spec: &Spec, record: &Record<'a>) -> Result<Option<Cow<'a, [u8]>>, Misfit> {
     match spec {
         Spec::Key => Ok(record.key.map(Cow::Borrowed)),
         Spec::Header(name) => Ok(header(record.headers, name.as_bytes())?.map(Cow::Borrowed)),

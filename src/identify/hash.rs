@@ -9,27 +9,39 @@ use crate::wire::Record;
 #[derive(Clone)]
 pub struct IdentityHasher {
     secret: Box<[u8; 192]>,
-    /// Mixed into every identity, so that the same id in two topics is not a duplicate.
+    /// Tells the topic's identities from those of others, so that the same id in two topics is not a duplicate. A mask
+    /// and not a part of what is hashed: it leads from an id's identity in one topic to that in another.
+    mask: u128,
     topic_salt: u64,
     scratch: Vec<u8>,
 }
 
 impl IdentityHasher {
     pub fn new(secret: &[u8; 192], topic: &str) -> Self {
-        Self { secret: Box::new(*secret), topic_salt: xxh3_64(topic.as_bytes()), scratch: Vec::with_capacity(256) }
+        Self {
+            secret: Box::new(*secret),
+            mask: xxh3_128_with_secret(topic.as_bytes(), secret),
+            topic_salt: xxh3_64(topic.as_bytes()),
+            scratch: Vec::with_capacity(256),
+        }
+    }
+
+    /// From an identity in this topic to what it has in common with the same id's identities elsewhere, and back.
+    #[inline]
+    pub fn turn(&self, identity: u128) -> u128 {
+        identity ^ self.mask
     }
 
     /// Identity of one or more parts; the borders between the parts count.
     #[inline]
     pub fn identity(&mut self, rung: Rung, parts: &[&[u8]]) -> u128 {
         self.scratch.clear();
-        self.scratch.extend_from_slice(&self.topic_salt.to_le_bytes());
         self.scratch.push(rung as u8);
         for part in parts {
             self.scratch.extend_from_slice(&(part.len() as u32).to_le_bytes());
             self.scratch.extend_from_slice(part);
         }
-        xxh3_128_with_secret(&self.scratch, &self.secret[..])
+        xxh3_128_with_secret(&self.scratch, &self.secret[..]) ^ self.mask
     }
 
     /// Names a session: 64 bits are enough for what is held in memory at a time.

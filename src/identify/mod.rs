@@ -9,6 +9,7 @@ pub mod hash;
 pub mod json;
 pub mod observations;
 pub mod spec;
+pub mod steps;
 
 #[cfg(test)]
 mod tests;
@@ -17,3 +18,4 @@ pub use extract::{Encoding, Identifier, Rules};
 pub use hash::IdentityHasher;
 pub use observations::{Arrival, Observations};
 pub use spec::Spec;
+pub use steps::StageRules;

@@ -1,5 +1,6 @@
 //! Observations in columns: what is kept of the records of one stretch of one partition.
 
+use super::steps::Step;
 use crate::ledger::Sightings;
 
 /// What a record says about its session.
@@ -28,6 +29,8 @@ pub struct Observations {
     /// For the ledger; empty when the identity is decided without rows.
     pub sightings: Sightings,
     pub arrivals: Vec<Arrival>,
+    /// Where the topic is a stage of a flow.
+    pub steps: Vec<Step>,
     /// Names of sessions met for the first time by this reader.
     pub labels: Vec<(u64, String)>,
     /// Identities in clear, only with `--show-keys`.

@@ -24,7 +24,7 @@ fn observe(rules: &Rules, given: &Given<'_>) -> (Observations, Result<(), Misfit
     let mut identifier = Identifier::new(rules.clone(), &[3; 192], "t", 0);
     let mut seen = Observations::new(0);
     let record = buffer.records().next().unwrap().unwrap();
-    let fit = identifier.observe(&record, 1000, &mut seen);
+    let fit = identifier.observe(&record, 1000, 0, &mut seen);
     (seen, fit)
 }
 

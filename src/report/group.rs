@@ -131,8 +131,13 @@ pub fn severity(kind: Kind) -> u8 {
         | Kind::RetentionOverrun
         | Kind::Conflict
         | Kind::ChecksumFailure
-        | Kind::TopicReset => 0,
-        Kind::Duplicate | Kind::AuditGap => 1,
+        | Kind::TopicReset
+        | Kind::MissingStage
+        | Kind::StageMismatch
+        | Kind::PeriodicLoss
+        | Kind::DimensionalLoss
+        | Kind::Burst => 0,
+        Kind::Duplicate | Kind::UnexpectedRecord | Kind::RetryComb | Kind::AuditGap => 1,
         Kind::Reorder | Kind::TimestampRegression | Kind::EpochRegression => 2,
     }
 }

@@ -200,6 +200,7 @@ fn report(findings: Vec<Finding>, coverage: Vec<Coverage>, unread: Vec<Unread>) 
         not_checked: Vec::new(),
         notes: Vec::new(),
         samples: Vec::new(),
+        flow: None,
         seconds: 2.5,
         ledger: None,
     };

@@ -31,6 +31,14 @@ pub fn meaning(group: &Group<'_>) -> &'static str {
         Kind::ChecksumFailure => "batches are damaged: their bytes do not match their checksum",
         Kind::EpochRegression => "an epoch falls along a partition",
         Kind::TopicReset => "the topic was deleted or created anew",
+        Kind::MissingStage if group.state == State::Resolved => "transactions reached the next stage after all",
+        Kind::MissingStage => "transactions did not reach the next stage of their flow",
+        Kind::UnexpectedRecord => "an effect without its cause, or before it",
+        Kind::StageMismatch => "two stages of a flow disagree on what they must agree on",
+        Kind::PeriodicLoss => "losses sit on every nth of a counter",
+        Kind::DimensionalLoss => "losses have something in common",
+        Kind::Burst => "losses come in longer runs than chance allows (RFC 3357)",
+        Kind::RetryComb => "the same records come again at the same fixed delays",
         Kind::AuditGap => "the audit itself missed a range or dropped state",
     }
 }

@@ -37,11 +37,15 @@ impl Plan {
             let plan = audit_plan(audit, &name, file).with_context(|| format!("audit \"{name}\""))?;
             Ok((name, plan))
         });
+        let flows = file.flows.iter().map(|flow| {
+            let ledger = ledger(&file.state, &flow.name);
+            Ok((flow.name.clone(), flow.plan(file.kafka.clone(), Some(ledger), true, Arc::new(now_ms))?))
+        });
         let plan = Self {
             state: file.state.clone(),
             cluster: file.cluster.clone(),
             brokers,
-            audits: audits.collect::<anyhow::Result<_>>()?,
+            audits: audits.chain(flows).collect::<anyhow::Result<_>>()?,
             groups: match file.lag.enabled.unwrap_or(true) {
                 true => Some(file.lag.plan(file.kafka.clone(), file.cluster.clone()).context("[lag]")?),
                 false => None,
@@ -94,6 +98,11 @@ impl Plan {
         said.push(format!("state: {}", self.state.display()));
         for (name, plan) in &self.audits {
             let settings = &plan.settings;
+            if let Some(rules) = &settings.flow {
+                let stages: Vec<&str> = rules.flow.stages.iter().map(|stage| stage.name.as_str()).collect();
+                said.push(format!("flow {name}: {}", stages.join(" → ")));
+                continue;
+            }
             let mut line = format!("audit {name}: {}", plan.selection.topics.join(", "));
             if let Some(id) = &settings.rules.id {
                 line += &format!("; identity {id}, recognised for {}", humantime::format_duration(settings.horizon));
