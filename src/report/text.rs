@@ -30,6 +30,7 @@ pub(super) fn write(report: &Report, context: &Context, out: &mut dyn Write) -> 
     unread(&report.summary, page)?;
     findings(&open, context, page)?;
     resolved_findings(&resolved, page)?;
+    flow(&report.summary, page)?;
     coverage(report, page)?;
     not_checked(report, page)?;
     remarks(&report.summary, page)?;
@@ -72,6 +73,16 @@ fn unread(summary: &Summary, page: &mut Page<'_>) -> io::Result<()> {
         }
     }
     more(summary.unread.len(), LISTED, "part", page)
+}
+
+fn flow(summary: &Summary, page: &mut Page<'_>) -> io::Result<()> {
+    let Some(flow) = &summary.flow else { return Ok(()) };
+    page.heading(&format!("Flow {}", format::visible(&flow.flow)))?;
+    for hop in super::flow::hops(flow) {
+        let style = if hop.is_bad { Style::Bad } else { Style::Plain };
+        page.text(2, style, &format!("{}: {}", format::visible(&hop.hop), hop.says))?;
+    }
+    super::flow::remarks(flow).iter().try_for_each(|remark| page.text(2, Style::Dim, &format::visible(remark)))
 }
 
 fn findings(open: &[&Group<'_>], context: &Context, page: &mut Page<'_>) -> io::Result<()> {

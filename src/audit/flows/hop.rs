@@ -157,5 +157,9 @@ fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Histogram<u
     if bytes.is_empty() {
         return Ok(Histogram::new(2).ok());
     }
-    HdrDeserializer::new().deserialize(&mut bytes.as_slice()).map(Some).map_err(serde::de::Error::custom)
+    let mut latency: Histogram<u32> =
+        HdrDeserializer::new().deserialize(&mut bytes.as_slice()).map_err(serde::de::Error::custom)?;
+    // A histogram that was read does not grow by itself.
+    latency.auto(true);
+    Ok(Some(latency))
 }
