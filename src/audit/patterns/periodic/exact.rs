@@ -33,11 +33,11 @@ pub fn exact(groups: &[Group], ln_alpha: f64, ln_scans: f64) -> Option<Candidate
         // One phase is the simpler story, unless it costs the period a factor that its own phases keep.
         (Some(ln_p), own) if ln_p < ln_alpha && own.is_none_or(|own| ln_p <= own) => {
             let classes = (0..groups.len()).map(|i| (i, class(across, first))).collect();
-            Some(Candidate { n: across, classes, ln_p, ln_tests: ln_scans })
+            Some(Candidate { n: across, classes, ln_p, ln_tests: ln_scans, phases: 1 })
         }
         (_, Some(ln_p)) if ln_p < ln_alpha => {
             let classes = anchors.iter().map(|&(i, anchor)| (i, class(inside, anchor))).collect();
-            Some(Candidate { n: inside, classes, ln_p, ln_tests: ln_scans })
+            Some(Candidate { n: inside, classes, ln_p, ln_tests: ln_scans, phases: 1 })
         }
         _ => None,
     }
@@ -54,7 +54,7 @@ fn judge(g: u64, distances: u64, ln_scans: f64) -> Option<f64> {
 
 /// Whether every nth of `trials` numbers lost, and no other, would be found.
 pub fn finds(n: u64, trials: u64, ln_alpha: f64, ln_scans: f64) -> bool {
-    judge(n, (trials / n).saturating_sub(1), ln_scans).is_some_and(|ln_p| ln_p < ln_alpha)
+    judge(n, (trials / n.max(1)).saturating_sub(1), ln_scans).is_some_and(|ln_p| ln_p < ln_alpha)
 }
 
 /// The longest period that could be found in `trials` numbers.

@@ -6,11 +6,11 @@ use super::super::losses::{Run, Segment};
 use super::super::tails::wilson;
 use super::exact::exact;
 use super::sample::{Class, Group};
-use super::scan::{Candidate, Cell, Scan, Table, ln_tail, total};
+use super::scan::{Candidate, Cell, Scan, Table, gain, ln_tail, total};
 use super::{EXACT_SHARE, Loss, MOST_PERIODS, Periodic, Phase, Settings, Unit};
 
-/// Stretches of a counter among which the dispersion of hits is measured.
-const BLOCKS: usize = 64;
+/// At most this many stretches of a counter are those among which the dispersion of hits is measured.
+const BLOCKS: u64 = 64;
 
 /// More signed progressions than this make a further scan slow: it is not made.
 const MOST_TAKEN: usize = 128;
@@ -52,8 +52,13 @@ impl Finder<'_> {
             return (found, total(&groups));
         }
         while found.len() < MOST_PERIODS {
-            let Some(candidate) = scan.best(&groups) else { break };
-            let classes = widen(&candidate, &groups, &scan);
+            let wider = |candidate: Candidate| {
+                let (classes, gain) = widen(&candidate, &groups, &scan);
+                (candidate, classes, gain)
+            };
+            // The best single residue of a burst may be that of a period nearby, along which the burst slips by.
+            let winner = scan.best(&groups).into_iter().map(wider).max_by(|a, b| a.2.total_cmp(&b.2));
+            let Some((candidate, classes, _)) = winner else { break };
             let (periodic, taken) = self.explain(&candidate, &classes, false, &mut groups);
             found.extend(periodic);
             if taken > MOST_TAKEN {
@@ -72,11 +77,12 @@ impl Finder<'_> {
         groups: &mut [Group],
     ) -> (Option<Periodic>, usize) {
         let before = total(groups);
-        let hits = Hits::of(classes, groups);
+        let dispersion = dispersion(candidate, groups);
+        let hits = hits(classes, groups);
         let taken = classes.iter().map(|&(i, class)| groups[i].take(class)).max().unwrap_or(0);
         let rest = total(groups);
         let phases = classes.iter().map(|&(i, class)| (groups[i].segment, class)).collect();
-        (self.describe(candidate, phases, exact, &hits, before.less(rest), rest), taken)
+        (self.describe(candidate, phases, exact, &hits, before.less(rest), rest, dispersion), taken)
     }
 
     fn describe(
@@ -84,18 +90,19 @@ impl Finder<'_> {
         candidate: &Candidate,
         classes: BTreeMap<usize, Class>,
         exact: bool,
-        hits: &Hits,
+        hits: &[(usize, i64)],
         hit: Cell,
         rest: Cell,
+        dispersion: f64,
     ) -> Option<Periodic> {
-        let (first, last) = (hits.numbers.first()?, hits.numbers.last()?);
+        let (first, last) = (hits.first()?, hits.last()?);
         let (_, newest) = classes.last_key_value()?;
         let latest = self.segments.len() - 1;
         let next = classes.get(&latest).map_or(Vec::new(), |class| predict(*class, self.segments[latest].until));
         let phase = |(&segment, class): (&usize, &Class)| Phase { segment, residue: class.residue };
         let differ = classes.values().any(|class| class.residue != newest.residue);
         // Quasi-likelihood: evidence from dependent hits counts for as many independent ones as have their variance.
-        let ln_p = (candidate.ln_p - candidate.ln_tests) / hits.dispersion(hit) + candidate.ln_tests;
+        let ln_p = (candidate.ln_p - candidate.ln_tests) / dispersion + candidate.ln_tests;
         let lost: u64 = self.segments.iter().map(Segment::lost).sum();
         Some(Periodic {
             n: candidate.n,
@@ -130,11 +137,11 @@ impl Finder<'_> {
     }
 
     /// Lost numbers that the hits stand for.
-    fn numbers(&self, hits: &Hits) -> u64 {
+    fn numbers(&self, hits: &[(usize, i64)]) -> u64 {
         match self.unit {
-            Unit::Number => hits.numbers.len() as u64,
+            Unit::Number => hits.len() as u64,
             Unit::Outage => {
-                hits.numbers.iter().filter_map(|&(segment, number)| self.run(segment, number)).map(Run::count).sum()
+                hits.iter().filter_map(|&(segment, number)| self.run(segment, number)).map(Run::count).sum()
             }
         }
     }
@@ -147,8 +154,9 @@ fn predict(class: Class, from: i64) -> Vec<i64> {
     std::iter::successors(first, next).take(3).collect()
 }
 
-/// The candidate's classes with the neighbouring residues that are significant too, each among what is left.
-fn widen(candidate: &Candidate, groups: &[Group], scan: &Scan) -> Vec<(usize, Class)> {
+/// The candidate's classes with the neighbouring residues that are significant too, each among what is left; and by how much
+/// they raise the log likelihood, less ln n for each choice made.
+fn widen(candidate: &Candidate, groups: &[Group], scan: &Scan) -> (Vec<(usize, Class)>, f64) {
     let n = candidate.n as usize;
     // The winner's residue of each group at 0.
     let (mut around, mut rest) = (vec![Cell::default(); n], Cell::default());
@@ -157,6 +165,7 @@ fn widen(candidate: &Candidate, groups: &[Group], scan: &Scan) -> Vec<(usize, Cl
         (0..n).for_each(|at| around[at] = around[at].and(table.cell((at + class.residue as usize) % n)));
         rest = rest.and(whole);
     }
+    let all = rest;
     rest = rest.less(around[0]);
     let limit = scan.ln_alpha - candidate.ln_tests;
     let mut grow = |at: usize| {
@@ -171,47 +180,50 @@ fn widen(candidate: &Candidate, groups: &[Group], scan: &Scan) -> Vec<(usize, Cl
         width: (1 + up + down) as u64,
         ..class
     };
-    candidate.classes.iter().map(|&(i, class)| (i, wider(class))).collect()
+    let classes = candidate.classes.iter().map(|&(i, class)| (i, wider(class))).collect();
+    let choices = candidate.phases + u32::from(up + down > 0);
+    (classes, gain(all.less(rest), all) - f64::from(choices) * (n as f64).ln())
 }
 
-/// The losses of a period.
-struct Hits {
-    /// Segment and number, in order.
-    numbers: Vec<(usize, i64)>,
-    /// How many of them in equal stretches of the eligible numbers.
-    blocks: [u64; BLOCKS],
+/// The losses of the classes, segment and number, in order.
+fn hits(classes: &[(usize, Class)], groups: &[Group]) -> Vec<(usize, i64)> {
+    let of = |&(i, class): &(usize, Class)| {
+        let segment = groups[i].segment;
+        groups[i].hits(class).into_iter().map(move |(number, _)| (segment, number))
+    };
+    let mut hits: Vec<_> = classes.iter().flat_map(of).collect();
+    hits.sort_unstable();
+    hits
 }
 
-impl Hits {
-    fn of(classes: &[(usize, Class)], groups: &[Group]) -> Self {
-        let mut classes = classes.to_vec();
-        classes.sort_by_key(|&(i, _)| groups[i].segment);
-        let length: u64 = classes.iter().map(|&(i, _)| groups[i].length()).sum();
-        let mut hits = Self { numbers: Vec::new(), blocks: [0; BLOCKS] };
-        let mut before = 0;
-        for (i, class) in classes {
-            for (number, rank) in groups[i].hits(class) {
-                hits.numbers.push((groups[i].segment, number));
-                let block = u128::from(before + rank) * BLOCKS as u128 / u128::from(length.max(1));
-                hits.blocks[(block as usize).min(BLOCKS - 1)] += 1;
-            }
-            before += groups[i].length();
+/// The variance of the winner's hits along the counter over that of independent ones at their rate; 1 unless it is
+/// clearly more.
+fn dispersion(candidate: &Candidate, groups: &[Group]) -> f64 {
+    // Each number on the residue is the trial of one cycle, and each block is as many cycles.
+    let length: u64 = candidate.classes.iter().map(|&(i, _)| groups[i].length()).sum();
+    let cycles = length / candidate.n;
+    let per_block = cycles.div_ceil(BLOCKS).max(1);
+    let mut blocks = vec![0u64; (cycles / per_block) as usize];
+    let mut before = 0;
+    for &(i, class) in &candidate.classes {
+        for (_, rank) in groups[i].hits(class) {
+            let block = (before + rank) / candidate.n / per_block;
+            // Cycles that fill no block are left out.
+            blocks.get_mut(block as usize).into_iter().for_each(|hits| *hits += 1);
         }
-        hits
+        before += groups[i].length();
     }
-
-    /// The variance of the hits along the counter over that of independent ones at their rate; 1 unless it is clearly more.
-    fn dispersion(&self, hit: Cell) -> f64 {
-        let (blocks, hits) = (BLOCKS as f64, hit.lost as f64);
-        if hit.lost < LEAST_HITS {
-            return 1.0;
-        }
-        let mean = hits / blocks;
-        let variance = self.blocks.iter().map(|&n| (n as f64 - mean).powi(2)).sum::<f64>() / (blocks - 1.0);
-        // Blocks differ by one number on the residue, which is a variance of at most a quarter.
-        let ratio = variance / (mean * (1.0 - hit.rate()) + 0.25);
-        // Its standard error for Poisson counts.
-        let error = (2.0 / (blocks - 1.0) + 1.0 / hits).sqrt();
-        if ratio > 1.0 + 3.0 * error { ratio } else { 1.0 }
+    let hits: u64 = blocks.iter().sum();
+    if hits < LEAST_HITS || blocks.len() < 2 {
+        return 1.0;
     }
+    let (count, hits) = (blocks.len() as f64, hits as f64);
+    let mean = hits / count;
+    let variance = blocks.iter().map(|&n| (n as f64 - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    // Where a segment or an outage cuts a cycle, blocks differ by one trial, which is a variance of at most a quarter.
+    let rate = (mean / per_block as f64).min(1.0);
+    let ratio = variance / (mean * (1.0 - rate) + 0.25);
+    // Its standard error for Poisson counts.
+    let error = (2.0 / (count - 1.0) + 1.0 / hits).sqrt();
+    if ratio > 1.0 + 3.0 * error { ratio } else { 1.0 }
 }

@@ -9,6 +9,9 @@ use super::sample::{Class, Group};
 /// Segments whose phases are looked for: those with the most losses.
 const OWN_PHASES: usize = 64;
 
+/// Significant periods that are looked at closely: more than a burst as long as half its period smears it into.
+const CANDIDATES: usize = 12;
+
 /// Fewer losses cannot be significant once all residues of all periods are paid for.
 pub const LEAST_LOSSES: u64 = 4;
 
@@ -29,6 +32,8 @@ pub struct Candidate {
     pub ln_p: f64,
     /// The logarithm of what it is corrected by.
     pub ln_tests: f64,
+    /// Residues that were chosen freely: one, or one for each segment.
+    pub phases: u32,
 }
 
 /// What a scan is told.
@@ -60,30 +65,29 @@ impl Scan {
         (self.largest.saturating_sub(1).max(1) as f64).ln() + self.ln_scans
     }
 
-    /// The significant period that explains the losses best; none when none is significant.
-    pub fn best(&self, groups: &[Group]) -> Option<Candidate> {
+    /// The significant periods that explain the losses best, each by a single residue.
+    pub fn best(&self, groups: &[Group]) -> Vec<Candidate> {
         let all = total(groups);
         let largest = self.largest.min(all.trials / 2);
         if all.lost < LEAST_LOSSES || largest < 2 {
-            return None;
+            return Vec::new();
         }
         let own = own_phases(groups);
-        let mut best: Option<Best> = None;
+        let mut best = Vec::new();
         let mut tables = Tables::new(groups, &own);
         for m in largest / 2 + 1..=largest {
             tables.count(m as usize);
             loop {
-                for found in [self.shared(&tables, all), self.own(&tables)].into_iter().flatten() {
-                    if best.as_ref().is_none_or(|best| found.gain > best.gain) {
-                        best = Some(found);
-                    }
-                }
+                best.extend(self.shared(&tables, all));
+                best.extend(self.own(&tables));
                 if !tables.fold() {
                     break;
                 }
             }
         }
-        best.map(|best| self.candidate(best, groups, &own))
+        best.sort_by(|a, b| b.gain.total_cmp(&a.gain));
+        best.truncate(CANDIDATES);
+        best.into_iter().map(|best| self.candidate(best, groups, &own)).collect()
     }
 
     /// The same residue of the number in all segments.
@@ -128,7 +132,7 @@ impl Scan {
     fn candidate(&self, best: Best, groups: &[Group], own: &[usize]) -> Candidate {
         let class = |residue| Class { n: best.n, residue, width: 1 };
         let ln_tests = if best.residue.is_some() { self.ln_tests(best.n) } else { self.ln_periods() };
-        let classes = match best.residue {
+        let classes: Vec<_> = match best.residue {
             Some(residue) => (0..groups.len()).map(|i| (i, class(residue))).collect(),
             None => {
                 let phase = |&i: &usize| {
@@ -140,7 +144,8 @@ impl Scan {
                 own.iter().filter_map(phase).collect()
             }
         };
-        Candidate { n: best.n, classes, ln_p: best.ln_p, ln_tests }
+        let phases = if best.residue.is_some() { 1 } else { classes.len() as u32 };
+        Candidate { n: best.n, classes, ln_p: best.ln_p, ln_tests, phases }
     }
 }
 
@@ -311,7 +316,7 @@ pub fn ln_tail(cell: Cell, all: Cell, limit: f64) -> Option<f64> {
 }
 
 /// By how much the log likelihood rises when the trials of `cell` are given a rate of their own.
-fn gain(cell: Cell, all: Cell) -> f64 {
+pub fn gain(cell: Cell, all: Cell) -> f64 {
     likelihood(cell) + likelihood(all.less(cell)) - likelihood(all)
 }
 
