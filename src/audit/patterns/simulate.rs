@@ -14,6 +14,14 @@ pub struct Counter {
     pub restarts: Vec<usize>,
 }
 
+/// A law of losses.
+pub type Make = fn(&mut StdRng) -> Vec<Segment>;
+
+/// Runs of each law in a calibration.
+pub fn runs() -> u64 {
+    std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(500)
+}
+
 pub fn rng(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)
 }

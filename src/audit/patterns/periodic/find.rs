@@ -76,36 +76,32 @@ impl Finder<'_> {
         exact: bool,
         groups: &mut [Group],
     ) -> (Option<Periodic>, usize) {
-        let before = total(groups);
-        let dispersion = dispersion(candidate, groups);
-        let hits = hits(classes, groups);
+        let (all, dispersion, hits) = (total(groups), dispersion(candidate, groups), hits(classes, groups));
         let taken = classes.iter().map(|&(i, class)| groups[i].take(class)).max().unwrap_or(0);
         let rest = total(groups);
         let phases = classes.iter().map(|&(i, class)| (groups[i].segment, class)).collect();
-        (self.describe(candidate, phases, exact, &hits, before.less(rest), rest, dispersion), taken)
+        let periodic = self.describe(&phases, &hits, all.less(rest)).map(|periodic| Periodic {
+            background: rest.rate(),
+            ln_p: candidate.ln_p,
+            exact,
+            // Quasi-likelihood: evidence from dependent hits counts for as many independent ones as have their variance.
+            burst_like: (candidate.ln_p - candidate.ln_tests) / dispersion + candidate.ln_tests
+                >= self.settings.alpha.ln(),
+            ..periodic
+        });
+        (periodic, taken)
     }
 
-    fn describe(
-        &self,
-        candidate: &Candidate,
-        classes: BTreeMap<usize, Class>,
-        exact: bool,
-        hits: &[(usize, i64)],
-        hit: Cell,
-        rest: Cell,
-        dispersion: f64,
-    ) -> Option<Periodic> {
-        let (first, last) = (hits.first()?, hits.last()?);
+    /// What the hits alone tell; the rest is left at zero.
+    fn describe(&self, classes: &BTreeMap<usize, Class>, hits: &[(usize, i64)], hit: Cell) -> Option<Periodic> {
         let (_, newest) = classes.last_key_value()?;
         let latest = self.segments.len() - 1;
         let next = classes.get(&latest).map_or(Vec::new(), |class| predict(*class, self.segments[latest].until));
         let phase = |(&segment, class): (&usize, &Class)| Phase { segment, residue: class.residue };
         let differ = classes.values().any(|class| class.residue != newest.residue);
-        // Quasi-likelihood: evidence from dependent hits counts for as many independent ones as have their variance.
-        let ln_p = (candidate.ln_p - candidate.ln_tests) / dispersion + candidate.ln_tests;
         let lost: u64 = self.segments.iter().map(Segment::lost).sum();
         Some(Periodic {
-            n: candidate.n,
+            n: newest.n,
             residue: newest.residue,
             width: newest.width,
             unit: self.unit,
@@ -113,14 +109,14 @@ impl Finder<'_> {
             eligible: hit.trials,
             hit_rate: hit.rate(),
             hit_rate_interval: wilson(hit.lost, hit.trials, Z),
-            background: rest.rate(),
+            background: 0.0,
             share: self.numbers(hits) as f64 / lost.max(1) as f64,
-            ln_p: candidate.ln_p,
-            first: self.loss(first)?,
-            last: self.loss(last)?,
+            ln_p: 0.0,
+            first: self.loss(hits.first()?)?,
+            last: self.loss(hits.last()?)?,
             next,
-            exact,
-            burst_like: ln_p >= self.settings.alpha.ln(),
+            exact: false,
+            burst_like: false,
             phases: if differ { classes.iter().map(phase).collect() } else { Vec::new() },
         })
     }

@@ -23,12 +23,11 @@ mod find;
 mod limits;
 mod sample;
 mod scan;
-pub mod tally;
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod calibration;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
