@@ -6,6 +6,7 @@ pub mod finding;
 pub mod flows;
 pub mod offsets;
 pub mod partition;
+pub mod patterns;
 pub mod producers;
 pub mod sessions;
 pub mod times;
