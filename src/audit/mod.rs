@@ -5,6 +5,7 @@ pub mod duplicates;
 pub mod finding;
 pub mod offsets;
 pub mod partition;
+pub mod patterns;
 pub mod producers;
 pub mod sessions;
 pub mod times;
