@@ -1,9 +1,19 @@
-//! Patterns in losses: pure statistics over which numbers of a counter were lost. They know nothing of records,
-//! sessions or findings, and every probability in them is a natural logarithm, so none underflows to zero.
+//! Patterns in losses: what they, and repeats, have in common. Statistics over which numbers of a counter were lost, and with which
+//! attributes. Every probability in them is a natural logarithm, so none underflows to zero.
+//!
+//! * `losses`, `tally`: the input, one counter at a time, in bounded memory
+//! * `periodic`, `bursts`, `attribution`, `combs`: what is looked for
+//! * `hop`, `sessions`: what a flow's hop and an audit's findings bring as input
+//! * `say`, `summary`: what is said of it
 
+pub mod attribution;
 pub mod bursts;
+pub mod combs;
+pub mod hop;
 pub mod losses;
 pub mod periodic;
+pub mod say;
+pub mod summary;
 pub mod tails;
 pub mod tally;
 
