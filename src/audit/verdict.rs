@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::coverage::{Coverage, Hole, Strip};
 use super::finding::{Finding, Grade, Kind, State};
 use super::flows::summary::FlowSummary;
+use super::patterns::summary::Searched;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -114,6 +115,9 @@ pub struct Summary {
     /// A few records that the identify rule did not fit, as `topic[partition]@offset: reason`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub samples: Vec<String>,
+    /// Counters whose losses were searched for periods, with what could have been found.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub searched: Vec<Searched>,
     /// Where the topics are the stages of a flow.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub flow: Option<FlowSummary>,

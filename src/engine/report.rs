@@ -11,6 +11,7 @@ use super::state::Entry;
 use crate::audit::coverage::{Coverage, Hole};
 use crate::audit::finding::{Finding, State as Open};
 use crate::audit::partition::PartitionState;
+use crate::audit::patterns::summary::Found;
 use crate::audit::verdict::{Figures, NotChecked, Picture, Report, Summary, Unread, judge};
 
 /// Why a part was not read to its end that somebody stopped.
@@ -21,7 +22,10 @@ const SAMPLES_LISTED: usize = 10;
 impl Auditor<'_> {
     /// What is known now: at the end of a run, or while it goes on.
     pub fn report(&mut self, refused: &[Refused], took: Duration, stopped: bool) -> Result<Report, EngineError> {
-        let findings = self.findings()?;
+        let mut findings = self.findings()?;
+        let found = self.patterns();
+        // Before single findings: what they have in common says more.
+        findings.splice(0..0, found.findings);
         let current: Vec<(u32, PartitionState)> = self.current_partitions();
         let coverage: Vec<Coverage> = current.iter().map(|(index, state)| self.coverage(*index, state)).collect();
         let not_checked = self.not_checked(&current, refused);
@@ -36,6 +40,7 @@ impl Auditor<'_> {
             figures,
             unread,
             not_checked,
+            searched: found.searched,
             flow: self.flow.as_ref().map(|carried| carried.flows.summary()),
             seconds: took.as_secs_f64(),
             ledger: self.settings.ledger.as_ref().map(|dir| dir.display().to_string()),
@@ -78,6 +83,15 @@ impl Auditor<'_> {
         };
         findings.sort_by_cached_key(place);
         Ok(findings)
+    }
+
+    /// What losses have in common.
+    fn patterns(&self) -> Found {
+        let mut found = Found::default();
+        if let Some(carried) = &self.flow {
+            carried.flows.patterns(self.settings.follow, &mut found);
+        }
+        found
     }
 
     /// Partitions of this run, and of earlier ones on the same ledger, without those a re-created topic replaced.

@@ -29,6 +29,8 @@ pub struct Step {
     /// Records observed on the partition before it.
     pub rank: u64,
     pub checksum: u64,
+    /// Id of its producer; −1 when the batch names none.
+    pub producer: i64,
     /// Hash of everything that must agree, and 8 bits of each of the first four parts.
     pub agree: u64,
     pub lanes: u32,
@@ -60,6 +62,7 @@ impl StageRules {
             stream_time: 0,
             rank: 0,
             checksum,
+            producer: -1,
             agree,
             lanes,
             key: record.key.map_or(0, |key| xxh3_64(key) as u32),

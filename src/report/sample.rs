@@ -201,6 +201,7 @@ fn report(findings: Vec<Finding>, coverage: Vec<Coverage>, unread: Vec<Unread>) 
         notes: Vec::new(),
         samples: Vec::new(),
         flow: None,
+        searched: Vec::new(),
         seconds: 2.5,
         ledger: None,
     };

@@ -23,6 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use super::duplicates::Names;
 use super::finding::Finding;
+use super::patterns::attribution::UNKNOWN;
+use super::patterns::hop::{HopPatterns, Sent};
+use super::patterns::say::Subject;
+use super::patterns::summary::Found;
 use crate::identify::steps::Step;
 use hop::Hop;
 pub use open::Sight;
@@ -75,16 +79,16 @@ struct Missed {
     open: Open,
 }
 
-/// What happened to a loss, for whoever looks for patterns in losses.
+/// What became of a transaction at a stage, for whoever looks for patterns in losses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fate {
-    pub stage: usize,
-    pub upstream: Sight,
-    pub fate: Fated,
+struct Fate {
+    stage: usize,
+    upstream: Sight,
+    fate: Fated,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fated {
+enum Fated {
     Matched,
     Lost,
     /// What was lost has arrived.
@@ -104,6 +108,8 @@ pub struct FlowState {
     seen: Vec<(u64, u64)>,
     /// By stage, of the hop that leads to it.
     hops: Vec<Hop>,
+    /// What its losses have in common.
+    patterns: Vec<HopPatterns>,
     /// Findings that were not listed, and transactions given up to bound memory.
     unlisted: u64,
     given_up: u64,
@@ -124,15 +130,25 @@ impl FlowState {
 pub struct Flows {
     pub flow: Arc<Flow>,
     pub state: FlowState,
-    /// What became of transactions since the last look.
-    pub fates: Vec<Fate>,
+    /// What became of transactions since the patterns were told.
+    fates: Vec<Fate>,
+    /// Codes of partitions and producers by stage, as the patterns gave them.
+    codes: FxHashMap<(usize, Named), u32>,
+}
+
+/// What the patterns have a code for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Named {
+    Partition(i32),
+    Producer(i64),
 }
 
 impl Flows {
     pub fn new(flow: Arc<Flow>, mut state: FlowState) -> Self {
         state.seen.resize(flow.stages.len(), (0, 0));
         state.hops.resize(flow.stages.len(), Hop::default());
-        Self { flow, state, fates: Vec::new() }
+        state.patterns.resize(flow.stages.len(), HopPatterns::default());
+        Self { flow, state, fates: Vec::new(), codes: FxHashMap::default() }
     }
 
     pub fn is_full(&self) -> bool {
@@ -177,7 +193,7 @@ impl Flows {
         if !self.state.missed.is_empty() {
             self.found(step.id, &sight, names, out);
         }
-        let Self { flow, state, fates } = self;
+        let Self { flow, state, fates, .. } = self;
         let open = state.open.entry(step.id).or_default();
         match open.at_mut(stage) {
             Some(known) => {
@@ -202,6 +218,54 @@ impl Flows {
             if !state.values.is_empty() {
                 state.values.remove(&step.id);
             }
+        }
+        self.tell(names);
+    }
+
+    /// Tells the patterns what became of transactions.
+    fn tell(&mut self, names: &dyn Names) {
+        for Fate { stage, upstream, fate } in self.fates.drain(..) {
+            let patterns = &mut self.state.patterns[stage];
+            let (_, partition) = names.name(upstream.partition);
+            let place = self.codes.entry((stage, Named::Partition(partition)));
+            let partition_code = *place.or_insert_with(|| patterns.partition(partition));
+            let producer = match upstream.producer {
+                id if id < 0 => UNKNOWN,
+                id => *self.codes.entry((stage, Named::Producer(id))).or_insert_with(|| patterns.producer(id)),
+            };
+            let sent = Sent {
+                partition,
+                partition_code,
+                producer,
+                rank: upstream.rank,
+                number: upstream.number,
+                at_ms: upstream.timestamp,
+                key: upstream.key,
+                size: upstream.size,
+            };
+            match fate {
+                Fated::Matched => patterns.matched(&sent),
+                Fated::Lost => patterns.lost(&sent),
+                Fated::Found => patterns.found(&sent),
+            }
+        }
+    }
+
+    /// What the losses of each hop have in common.
+    pub fn patterns(&self, follows: bool, found: &mut Found) {
+        for (number, patterns) in self.state.patterns.iter().enumerate() {
+            let stage = &self.flow.stages[number];
+            if stage.after.is_none() {
+                continue;
+            }
+            let subject = Subject {
+                topic: stage.topic.clone(),
+                stage: Some((self.flow.name.clone(), stage.name.clone())),
+                counter: "",
+                place: String::new(),
+                what: "lost",
+            };
+            patterns.search(&subject, follows, found);
         }
     }
 
@@ -307,6 +371,7 @@ impl Flows {
                 self.forget(id);
             }
         }
+        self.tell(names);
     }
 
     fn forget(&mut self, id: u128) {

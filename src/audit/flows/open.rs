@@ -32,6 +32,8 @@ pub struct Sight {
     /// The transaction's own number, where it has one.
     pub number: Option<i64>,
     pub checksum: u64,
+    /// Its id; −1 when the batch names none.
+    pub producer: i64,
     /// Only the ledger knows of it: place and time, nothing of what must agree.
     pub is_remembered: bool,
 }
@@ -53,6 +55,7 @@ impl Sight {
             amount: step.amount,
             number: step.number,
             checksum: step.checksum,
+            producer: step.producer,
             is_remembered: false,
         }
     }

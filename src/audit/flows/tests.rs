@@ -56,6 +56,7 @@ fn step(id: u128, at_ms: i64) -> Step {
         stream_time: at_ms,
         rank: at_ms as u64,
         checksum: 1,
+        producer: -1,
         agree: 7,
         lanes: 7,
         key: 0,

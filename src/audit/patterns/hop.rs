@@ -168,8 +168,8 @@ impl HopPatterns {
         self.attribution.code(PARTITION, &partition.to_string())
     }
 
-    pub fn producer(&mut self, name: &str) -> u32 {
-        self.attribution.code(PRODUCER, name)
+    pub fn producer(&mut self, id: i64) -> u32 {
+        self.attribution.code(PRODUCER, &id.to_string())
     }
 
     pub fn search(&self, subject: &Subject, follows: bool, found: &mut Found) {
@@ -195,7 +195,8 @@ impl HopPatterns {
             let place = format!("partition {partition}");
             all.push((Subject { counter: "partition-rank", place, ..subject.clone() }, counter));
         }
-        let is_dense = |counter: &&Counter| counter.judged as f64 >= LEAST_DENSITY * (counter.until - counter.from) as f64;
+        let is_dense =
+            |counter: &&Counter| counter.judged as f64 >= LEAST_DENSITY * (counter.until - counter.from) as f64;
         if let Some(counter) = self.numbers.as_ref().filter(is_dense) {
             all.push((Subject { counter: "transaction-number", ..subject.clone() }, counter));
         }

@@ -107,7 +107,7 @@ impl Subject {
             self.counted(),
             thousands(found.lost),
             thousands(found.periods),
-            thousands(longest.length)
+            thousands(longest.run.count())
         );
         let mut finding = self.finding(Kind::Burst, "", why, found.ln_p);
         finding.count = found.lost;
@@ -118,8 +118,8 @@ impl Subject {
             finding
                 .evidence("loss_periods", found.periods)
                 .evidence("mean_length", round(mean))
-                .evidence("longest", longest.length)
-                .evidence("longest_from", longest.from)
+                .evidence("longest", longest.run.count())
+                .evidence("longest_from", longest.run.from)
                 .evidence("noticeable_rate", round(found.noticeable)),
         )
     }
