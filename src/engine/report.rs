@@ -9,8 +9,9 @@ use super::checked::{Asked, not_checked};
 use super::partitions::States;
 use super::state::Entry;
 use crate::audit::coverage::{Coverage, Hole};
-use crate::audit::finding::{Finding, State as Open};
+use crate::audit::finding::{Finding, Span, State as Open};
 use crate::audit::partition::PartitionState;
+use crate::audit::patterns::sessions::{self, Numbered, Read};
 use crate::audit::patterns::summary::Found;
 use crate::audit::verdict::{Figures, NotChecked, Picture, Report, Summary, Unread, judge};
 
@@ -23,7 +24,7 @@ impl Auditor<'_> {
     /// What is known now: at the end of a run, or while it goes on.
     pub fn report(&mut self, refused: &[Refused], took: Duration, stopped: bool) -> Result<Report, EngineError> {
         let mut findings = self.findings()?;
-        let found = self.patterns();
+        let found = self.patterns(&findings);
         // Before single findings: what they have in common says more.
         findings.splice(0..0, found.findings);
         let current: Vec<(u32, PartitionState)> = self.current_partitions();
@@ -86,8 +87,16 @@ impl Auditor<'_> {
     }
 
     /// What losses have in common.
-    fn patterns(&self) -> Found {
+    fn patterns(&self, findings: &[Finding]) -> Found {
         let mut found = Found::default();
+        let read = |state: &PartitionState| Read {
+            topic: state.topic.clone(),
+            partition: state.partition,
+            offsets: Span::new(state.offsets.from, state.offsets.position),
+        };
+        let read: Vec<Read> = self.state.partitions.iter().map(read).collect();
+        let sessions: Vec<Numbered> = self.state.sessions.numbered().collect();
+        sessions::patterns(findings, &sessions, &read, self.settings.follow, &mut found);
         if let Some(carried) = &self.flow {
             carried.flows.patterns(self.settings.follow, &mut found);
         }

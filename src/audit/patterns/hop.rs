@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 use super::attribution::{self, Dimension, Unit};
 use super::losses::{Run, Segment};
 use super::say::Subject;
-use super::summary::{Found, Searched};
+use super::search::search;
+use super::summary::Found;
 use super::tally::Tally;
-use super::{bursts, periodic};
 
 /// Runs of losses kept per counter.
 const KEPT: usize = 1 << 15;
 /// Counters of numbers that are not numbered without holes say nothing about residues.
 const LEAST_DENSITY: f64 = 0.95;
 /// How often a growing counter is looked at counts as so many tests: looks at data that doubled are independent enough.
-const LOOKS: u64 = 16;
+pub const LOOKS: u64 = 16;
 
 const SIZES: [(i64, &str); 6] =
     [(11, "1 KiB"), (13, "4 KiB"), (15, "16 KiB"), (17, "64 KiB"), (19, "256 KiB"), (21, "1 MiB")];
@@ -173,17 +173,10 @@ impl HopPatterns {
     }
 
     pub fn search(&self, subject: &Subject, follows: bool, found: &mut Found) {
-        let counters: Vec<(Subject, &Counter)> = self.counters(subject);
         let looks = if follows { LOOKS } else { 1 };
-        let settings = periodic::Settings { counters: counters.len() as u64 * looks, ..Default::default() };
-        let bursts = bursts::Settings { counters: settings.counters, ..Default::default() };
-        for (subject, counter) in &counters {
-            let segments = counter.segments();
-            let judged = periodic::judge(&segments, &settings);
-            found.findings.extend(judged.periods.iter().filter_map(|period| subject.periodic(period)));
-            found.findings.extend(subject.burst(&bursts::judge(&segments, &bursts), &segments));
-            found.searched.push(Searched::new(subject, judged.limits));
-        }
+        let counters: Vec<(Subject, Vec<Segment>)> =
+            self.counters(subject).into_iter().map(|(subject, counter)| (subject, counter.segments())).collect();
+        search(&counters, looks, found);
         let dimension = Subject { counter: "attributes", ..subject.clone() };
         let report = attribution::attribute(&self.attribution);
         found.findings.extend(report.causes.iter().map(|cause| dimension.cause(cause)));

@@ -13,6 +13,8 @@ pub mod hop;
 pub mod losses;
 pub mod periodic;
 pub mod say;
+pub mod search;
+pub mod sessions;
 pub mod summary;
 pub mod tails;
 pub mod tally;

@@ -24,6 +24,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
+use super::patterns::sessions::Numbered;
 use crate::identify::Arrival;
 use session::Session;
 
@@ -132,6 +133,11 @@ impl Sessions {
             session.judge(slowest(session.topic, session.partition), &mut cx);
             session.is_waiting()
         });
+    }
+
+    /// Numbers of every current session that were eligible to be lost.
+    pub fn numbered(&self) -> impl Iterator<Item = Numbered> {
+        self.current.values().filter_map(Session::numbered)
     }
 
     /// What would be lost if nothing more came: holes still inside their waiting time, as *possible* findings.

@@ -12,7 +12,7 @@ const LATE_LISTED: usize = 1000;
 
 impl Session {
     /// The session's name in findings; a session that began again is `name~1`, `name~2` …
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self.incarnation {
             0 => self.label.clone(),
             n => format!("{}~{n}", self.label),

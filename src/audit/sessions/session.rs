@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::density::Recent;
 use super::holes::{Filled, Hole, Holes, Loss};
 use super::{Context, Lane, SessionRules};
-use crate::audit::finding::{Finding, Grade};
+use crate::audit::finding::{Finding, Grade, Span};
+use crate::audit::patterns::sessions::Numbered;
 use crate::identify::Arrival;
 use crate::identify::observations::Says;
 
@@ -69,6 +70,15 @@ impl Session {
         next.incarnation = self.incarnation + 1;
         next.from_beginning = true;
         next
+    }
+
+    pub fn numbered(&self) -> Option<Numbered> {
+        Some(Numbered {
+            topic: self.topic_name.clone(),
+            partition: self.partition,
+            session: self.name(),
+            numbers: Span::new(self.first?, self.max + 1),
+        })
     }
 
     pub fn is_waiting(&self) -> bool {
