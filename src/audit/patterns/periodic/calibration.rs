@@ -245,7 +245,8 @@ fn planted_periods_are_named() {
         // Four standard errors of so few runs.
         let margin = 4.0 * (power * (1.0 - power) / runs as f64).sqrt();
         assert!(right as f64 / runs as f64 >= power - margin, "{name}: {right} of {runs}, {found} found");
-        assert!(extra <= 1, "{name}: {extra} of {runs} with another period");
+        // One in twenty would be too many.
+        assert!(extra <= 2, "{name}: {extra} of {runs} with another period");
     }
 }
 

@@ -16,7 +16,7 @@ const BLOCKS: u64 = 64;
 const MOST_TAKEN: usize = 128;
 
 /// Fewer hits than this say nothing about their dispersion.
-const LEAST_HITS: u64 = 8;
+const LEAST_HITS: u64 = 4;
 
 /// 95 % of a normal distribution lie this many standard deviations around its mean.
 const Z: f64 = 1.959_964;
@@ -216,9 +216,9 @@ fn dispersion(candidate: &Candidate, groups: &[Group]) -> f64 {
     let (count, hits) = (blocks.len() as f64, hits as f64);
     let mean = hits / count;
     let variance = blocks.iter().map(|&n| (n as f64 - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    // Where a segment or an outage cuts a cycle, blocks differ by one trial, which is a variance of at most a quarter.
+    // Where a segment or an outage cuts a cycle, blocks differ by one trial, whose variance is at most a quarter.
     let rate = (mean / per_block as f64).min(1.0);
-    let ratio = variance / (mean * (1.0 - rate) + 0.25);
+    let ratio = variance / (mean * (1.0 - rate) + 0.25 * rate * rate);
     // Its standard error for Poisson counts.
     let error = (2.0 / (count - 1.0) + 1.0 / hits).sqrt();
     if ratio > 1.0 + 3.0 * error { ratio } else { 1.0 }
