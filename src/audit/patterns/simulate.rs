@@ -94,13 +94,17 @@ impl Counter {
         let mut from = 0;
         let segment = |until: usize| {
             let begin = std::mem::replace(&mut from, until);
-            Segment { from: 0, until: (until - begin) as i64, losses: runs(&self.lost[begin..until], begin as i64) }
+            Segment {
+                from: 0,
+                until: (until - begin) as i64,
+                losses: lost_runs(&self.lost[begin..until], begin as i64),
+            }
         };
         ends.map(segment).collect()
     }
 }
 
-fn runs(lost: &[bool], ms: i64) -> Vec<Run> {
+fn lost_runs(lost: &[bool], ms: i64) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for at in (0..lost.len()).filter(|&at| lost[at]) {
         let (number, ms) = (at as i64, ms + at as i64);

@@ -3,6 +3,7 @@
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use super::super::losses::Segment;
 use super::super::simulate::{Counter, Make, TRIALS, rng, runs};
 use super::{Judgement, Settings, judge};
 
@@ -23,6 +24,13 @@ fn counter() -> Counter {
     Counter::new(TRIALS)
 }
 
+/// Segments that lose their first number, and others at this rate.
+fn heads(rng: &mut StdRng, rate: f64) -> Vec<Segment> {
+    let mut counter = counter().noise(rng, |_| rate).restarts(rng, 39);
+    [0].iter().chain(&counter.restarts).for_each(|&first| counter.lost[first] = true);
+    counter.segments()
+}
+
 /// Losses without a period.
 const NULLS: &[(&str, Make)] = &[
     ("independent, 1 %", |rng| counter().noise(rng, |_| 0.01).segments()),
@@ -33,6 +41,8 @@ const NULLS: &[(&str, Make)] = &[
     ("40 restarts, bursts, 5 %", |rng| counter().bursts(rng, 0.05, 5.0, 1.0).restarts(rng, 40).segments()),
     ("outages of 100 to 3000, 1 %", |rng| counter().noise(rng, |_| 0.01).stretches(rng, 5, 100..3000, 1).segments()),
     ("30 outages of 64 to 200", |rng| counter().stretches(rng, 30, 64..200, 1).segments()),
+    ("first number of 40 segments, 1 %", |rng| heads(rng, 0.01)),
+    ("first number of 40 segments, 1 in 10,000", |rng| heads(rng, 0.0001)),
     ("independent, 20 %", |rng| counter().noise(rng, |_| 0.2).segments()),
     ("half lost in clusters of 50, 5 %", |rng| counter().bursts(rng, 0.1, 50.0, 0.5).segments()),
     ("every 2nd lost in 50 stretches of 40", |rng| counter().stretches(rng, 50, 40..41, 2).segments()),
@@ -245,7 +255,8 @@ fn planted_periods_are_named() {
         // Four standard errors of so few runs.
         let margin = 4.0 * (power * (1.0 - power) / runs as f64).sqrt();
         assert!(right as f64 / runs as f64 >= power - margin, "{name}: {right} of {runs}, {found} found");
-        assert!(extra <= 1, "{name}: {extra} of {runs} with another period");
+        // One in twenty would be too many.
+        assert!(extra <= 2, "{name}: {extra} of {runs} with another period");
     }
 }
 

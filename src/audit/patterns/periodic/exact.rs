@@ -26,7 +26,11 @@ pub fn exact(groups: &[Group], ln_alpha: f64, ln_scans: f64) -> Option<Candidate
     }
     let first = anchors.first()?.1;
     let across = anchors.iter().fold(inside, |common, &(_, anchor)| gcd(common, anchor.abs_diff(first)));
-    let shared = judge(across, losses - 1, ln_scans);
+    // A number that several segments lose, such as their first, is no evidence but once.
+    let mut numbers: Vec<i64> = groups.iter().flat_map(|group| &group.runs).map(|run| run.0).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let shared = judge(across, numbers.len() as u64 - 1, ln_scans);
     let own = judge(inside, losses - anchors.len() as u64, ln_scans);
     let class = |n, anchor| Class { n, residue: residue(anchor, n), width: 1 };
     match (shared, own) {

@@ -5,9 +5,15 @@ use std::collections::BTreeMap;
 use super::super::losses::{Run, Segment};
 use super::super::tails::wilson;
 use super::exact::exact;
-use super::sample::{Class, Group};
+use super::sample::{Class, Group, residue};
 use super::scan::{Candidate, Cell, Scan, Table, gain, ln_tail, total};
 use super::{EXACT_SHARE, Loss, MOST_PERIODS, Periodic, Phase, Settings, Unit};
+
+/// Rounds of scanning, those that only put a fixed number aside included.
+const MOST_ROUNDS: usize = 32;
+
+/// A period so long that a class of it is one number.
+const FIXED: u64 = 1 << 39;
 
 /// At most this many stretches of a counter are those among which the dispersion of hits is measured.
 const BLOCKS: u64 = 64;
@@ -16,7 +22,7 @@ const BLOCKS: u64 = 64;
 const MOST_TAKEN: usize = 128;
 
 /// Fewer hits than this say nothing about their dispersion.
-const LEAST_HITS: u64 = 8;
+const LEAST_HITS: u64 = 4;
 
 /// 95 % of a normal distribution lie this many standard deviations around its mean.
 const Z: f64 = 1.959_964;
@@ -51,7 +57,7 @@ impl Finder<'_> {
             found.extend(self.explain(&candidate, &classes, true, &mut groups).0);
             return (found, total(&groups));
         }
-        while found.len() < MOST_PERIODS {
+        for _ in 0..MOST_ROUNDS {
             let wider = |candidate: Candidate| {
                 let (classes, gain) = widen(&candidate, &groups, &scan);
                 (candidate, classes, gain)
@@ -59,9 +65,14 @@ impl Finder<'_> {
             // The best single residue of a burst may be that of a period nearby, along which the burst slips by.
             let winner = scan.best(&groups).into_iter().map(wider).max_by(|a, b| a.2.total_cmp(&b.2));
             let Some((candidate, classes, _)) = winner else { break };
+            if let Some(fixed) = fixed_number(&candidate, &groups, &scan) {
+                let class = Class { n: FIXED, residue: residue(fixed, FIXED), width: 1 };
+                groups.iter_mut().for_each(|group| _ = group.take(class));
+                continue;
+            }
             let (periodic, taken) = self.explain(&candidate, &classes, false, &mut groups);
             found.extend(periodic);
-            if taken > MOST_TAKEN {
+            if taken > MOST_TAKEN || found.len() == MOST_PERIODS {
                 break;
             }
         }
@@ -181,6 +192,26 @@ fn widen(candidate: &Candidate, groups: &[Group], scan: &Scan) -> (Vec<(usize, C
     (classes, gain(all.less(rest), all) - f64::from(choices) * (n as f64).ln())
 }
 
+/// The one number, of those that the candidate explains, without which nothing significant is left: a number that many segments lose,
+/// such as their first, is on one residue of every period and shows none.
+fn fixed_number(candidate: &Candidate, groups: &[Group], scan: &Scan) -> Option<i64> {
+    let mut times: BTreeMap<i64, u64> = BTreeMap::new();
+    hits(&candidate.classes, groups).into_iter().for_each(|(_, number)| *times.entry(number).or_insert(0) += 1);
+    let (&number, &lost) = times.iter().max_by_key(|(_, times)| **times)?;
+    if candidate.phases > 1 || lost < 2 {
+        return None;
+    }
+    let class = candidate.classes.first()?.1;
+    let on_residue = groups.iter().fold(Cell::default(), |sum, group| {
+        let (table, _) = Table::of(group, class.n as usize);
+        sum.and(table.cell(class.residue as usize))
+    });
+    let fixed = Cell { lost, trials: groups.iter().filter(|group| group.holds(number)).count() as u64 };
+    let limit = scan.ln_alpha - candidate.ln_tests;
+    let others = ln_tail(on_residue.less(fixed), total(groups).less(fixed), limit);
+    others.is_none_or(|ln_p| ln_p >= limit).then_some(number)
+}
+
 /// The losses of the classes, segment and number, in order.
 fn hits(classes: &[(usize, Class)], groups: &[Group]) -> Vec<(usize, i64)> {
     let of = |&(i, class): &(usize, Class)| {
@@ -216,9 +247,9 @@ fn dispersion(candidate: &Candidate, groups: &[Group]) -> f64 {
     let (count, hits) = (blocks.len() as f64, hits as f64);
     let mean = hits / count;
     let variance = blocks.iter().map(|&n| (n as f64 - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    // Where a segment or an outage cuts a cycle, blocks differ by one trial, which is a variance of at most a quarter.
+    // Where a segment or an outage cuts a cycle, blocks differ by one trial, whose variance is at most a quarter.
     let rate = (mean / per_block as f64).min(1.0);
-    let ratio = variance / (mean * (1.0 - rate) + 0.25);
+    let ratio = variance / (mean * (1.0 - rate) + 0.25 * rate * rate);
     // Its standard error for Poisson counts.
     let error = (2.0 / (count - 1.0) + 1.0 / hits).sqrt();
     if ratio > 1.0 + 3.0 * error { ratio } else { 1.0 }

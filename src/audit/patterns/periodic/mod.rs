@@ -10,6 +10,7 @@
 //!   a second pass looks for periods among them, each counted once, at its start.
 //! * After a restart the losing residue may be the same (the cause counts what is numbered) or another (the cause has a
 //!   counter of its own). Both are looked for.
+//!   A number that many segments lose, such as their first, shows no period and is put aside.
 //! * Every p is multiplied by the residues of its period, by the number of periods, by the counters that are
 //!   judged, and by the passes. The number of false alarms among all counters is expected to stay below α.
 //! * Clustered loss with a stride inside the clusters (one partition of four is down for a while, again and again) favours a residue by

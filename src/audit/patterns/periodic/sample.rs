@@ -142,6 +142,11 @@ impl Group {
         hits
     }
 
+    /// Whether a number was eligible, or was until it was taken away.
+    pub fn holds(&self, number: i64) -> bool {
+        self.stretches.iter().any(|&(from, until)| (from..until).contains(&number))
+    }
+
     /// Eligible numbers, with those taken away.
     pub fn length(&self) -> u64 {
         self.stretches.iter().map(|&(from, until)| span(from, until)).sum()
@@ -194,9 +199,10 @@ impl Progression {
             return None;
         }
         let step = (self.step / common).checked_mul(other.step).filter(|&step| step < 1 << 40)?;
-        let meets = |i: &u64| (self.residue + i * self.step) % other.step == other.residue;
-        let i = (0..other.step / common).find(meets)?;
-        Some(Progression { step, residue: self.residue + i * self.step, sign: -self.sign })
+        let (long, short) = if self.step < other.step { (other, *self) } else { (*self, other) };
+        let number = |i: u64| long.residue + i * long.step;
+        let i = (0..short.step / common).find(|&i| number(i) % short.step == short.residue)?;
+        Some(Progression { step, residue: number(i), sign: -self.sign })
     }
 }
 

@@ -151,7 +151,7 @@ impl Scan {
 
 /// Losses and trials of all groups.
 pub fn total(groups: &[Group]) -> Cell {
-    groups.iter().fold(Cell::default(), |sum, group| sum.and(Cell { lost: group.lost(), trials: group.trials() }))
+    groups.iter().fold(Cell::default(), |sum, group| sum.and(Cell::of(group)))
 }
 
 /// Indices of the groups whose phases are looked for; none when there is but one.
@@ -175,7 +175,7 @@ impl Table {
         let mut table = Table::default();
         table.clear(n);
         table.add([group], &mut Vec::new());
-        (table, Cell { lost: group.lost(), trials: group.trials() })
+        (table, Cell::of(group))
     }
 
     fn clear(&mut self, n: usize) {
@@ -257,8 +257,7 @@ struct Tables<'a> {
 impl<'a> Tables<'a> {
     fn new(groups: &'a [Group], own: &[usize]) -> Self {
         let rest = groups.iter().enumerate().filter(|(i, _)| !own.contains(i)).map(|(_, group)| group).collect();
-        let whole = |group: &Group| Cell { lost: group.lost(), trials: group.trials() };
-        let own = own.iter().map(|&i| (&groups[i], Table::default(), whole(&groups[i]))).collect();
+        let own = own.iter().map(|&i| (&groups[i], Table::default(), Cell::of(&groups[i]))).collect();
         Self { all: Table::default(), own, rest, differences: Vec::new() }
     }
 
@@ -286,6 +285,11 @@ impl<'a> Tables<'a> {
 }
 
 impl Cell {
+    fn of(group: &Group) -> Cell {
+        let lost = group.lost();
+        Cell { lost, trials: group.trials().max(lost) }
+    }
+
     pub fn and(self, other: Cell) -> Cell {
         Cell { lost: self.lost + other.lost, trials: self.trials + other.trials }
     }
