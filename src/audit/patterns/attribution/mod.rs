@@ -34,6 +34,7 @@ use study::{Members, Study};
 use tables::Table;
 
 pub use bins::{Counts, TimeBins};
+pub(super) use sample::mix;
 pub use sample::{UNKNOWN, Unit};
 pub use search::Named;
 pub use tally::{Dimension, MOST_VALUES, OTHER, SAMPLE, Tally};

@@ -85,7 +85,7 @@ pub(super) fn mantel_haenszel(strata: &[Table]) -> f64 {
     ln_p_of_deviance(matched_deviance(seen - 0.5, mean, variance))
 }
 
-/// Twice the log-likelihood ratio of `seen` in the binomial with this mean and variance, or the Poisson where that has no binomial.
+/// Twice the log-likelihood ratio of `seen` in the binomial with this mean and variance, or where there is none in the Poisson, stretched to them.
 fn matched_deviance(seen: f64, mean: f64, variance: f64) -> f64 {
     let p = 1.0 - variance / mean;
     let trials = mean / p;
@@ -93,7 +93,7 @@ fn matched_deviance(seen: f64, mean: f64, variance: f64) -> f64 {
         let missed = trials - seen;
         return 2.0 * (seen * (seen / mean).ln() + missed * (missed / (trials - mean)).ln());
     }
-    2.0 * (seen * (seen / mean).ln() - (seen - mean)) * (mean / variance).min(1.0)
+    2.0 * (seen * (seen / mean).ln() - (seen - mean)) * mean / variance
 }
 
 /// ln of one tail of χ² with one degree of freedom: half of erfc(√(G / 2)).
