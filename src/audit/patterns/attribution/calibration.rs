@@ -22,11 +22,13 @@ struct World {
     /// Records that a producer writes in a row.
     batch: u64,
     tenants: u64,
+    /// Producers come and go, three at a time.
+    rolling: bool,
 }
 
 impl Default for World {
     fn default() -> Self {
-        World { units: 100_000, hours: 6, stray: 1.0, batch: 1, tenants: 20 }
+        World { units: 100_000, hours: 6, stray: 1.0, batch: 1, tenants: 20, rolling: false }
     }
 }
 
@@ -68,7 +70,10 @@ impl World {
         let (mut producer, mut arrived) = (0, 0);
         for number in 0..self.units {
             if number % self.batch == 0 {
-                producer = rng.random_range(0..8);
+                producer = match self.rolling {
+                    true => (number * 6 / self.units + rng.random_range(0..3)) % 8,
+                    false => rng.random_range(0..8),
+                };
             }
             let partition = if rng.random_bool(self.stray) { rng.random_range(0..8) } else { producer };
             let record = Record {
@@ -76,7 +81,8 @@ impl World {
                 hours: number as f64 / self.units as f64 * self.hours as f64,
                 producer,
                 partition,
-                key: mix(rng.random_range(0..20_000)),
+                // Few of 20,000 keys have most of the records.
+                key: mix((20_000.0 * rng.random::<f64>().powi(3)) as u64),
                 // Log-uniform from 100 B to 1 MB.
                 size: (100.0 * 10_000f64.powf(rng.random::<f64>())) as i64,
             };
@@ -152,6 +158,10 @@ fn nulls() -> Vec<Null> {
         ("rate swings from 0.2 to 2 %", plain, |w| drifting(w.units, |t| 0.0063 * 10f64.powf(0.5 * (7.0 * t).sin()))),
         ("producers pinned to partitions", World { stray: 0.0, ..plain }, |_| independent(0.01)),
         ("pinned, bursts of 50 of one producer", World { stray: 0.05, ..plain }, |_| bursty(50.0, true)),
+        ("producers come and go while the rate drifts from 0.1 to 3 %", World { rolling: true, ..plain }, |w| {
+            drifting(w.units, |t| 0.001 * 30f64.powf(t))
+        }),
+        ("producers come and go, bursts of 1,000", World { rolling: true, ..plain }, |_| bursty(1000.0, false)),
         ("3,000 tenants", World { tenants: 3000, ..plain }, |_| independent(0.01)),
         ("five days, bursts of 1,000", World { hours: 120, ..plain }, |_| bursty(1000.0, false)),
     ]
