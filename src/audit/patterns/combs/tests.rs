@@ -260,6 +260,7 @@ fn calibration() {
     for (name, make, is_right) in powers() {
         let right = (0..runs).filter(|seed| make(*seed).report().comb.as_ref().is_some_and(is_right)).count();
         println!("| {name} | {runs} | {:.1} % |", 100.0 * right as f64 / runs as f64);
+        assert!(right as f64 >= 0.95 * runs as f64, "less power than promised");
     }
     assert!(total * 1000 <= runs * nulls().len() as u64, "more than one false alarm in a thousand");
 }
