@@ -2,7 +2,7 @@
 //!
 //! Feed a [`Tally`] with every unit that arrived and every one that was lost, then ask [`attribute`]. Lost units are compared with those
 //! that arrived, value by value (G-test, Fisher's where counts are small; Benjamini & Hochberg), within stretches of time (Mantel &
-//! Haenszel) and with losses of one period counted together ([`study`]'s design effect). What is left is thinned to one name for one
+//! Haenszel) and with losses of one period counted together (Kish's design effect). What is left is thinned to one name for one
 //! cause by stratifying the candidates by each other. Where nothing has an effect, anything is named less than once in a thousand audits.
 //!
 //! Whatever needs two attributes at once — pairs, key classes, strata — is computed from uniform samples of at most 16,384 units
@@ -34,6 +34,7 @@ use study::{Members, Study};
 use tables::Table;
 
 pub use bins::{Counts, TimeBins};
+pub(super) use sample::mix;
 pub use sample::{UNKNOWN, Unit};
 pub use search::Named;
 pub use tally::{Dimension, MOST_VALUES, OTHER, SAMPLE, Tally};

@@ -158,7 +158,9 @@ fn pairs(study: &Study<'_>, judged: &[Candidate], ln_tests: f64) -> Vec<Candidat
     let mut found = Vec::new();
     for (i, a) in parents.iter().enumerate() {
         for b in parents[..i].iter().filter(|b| b.set.axis() != a.set.axis()) {
-            let set = Set::Pair(Box::new([b.set.clone(), a.set.clone()]));
+            let mut both = [b.set.clone(), a.set.clone()];
+            both.sort_by_key(|set| set.axis().unwrap_or(usize::MAX));
+            let set = Set::Pair(Box::new(both));
             let members = study.members(|rows, row| set.has(rows, row));
             if !is_worth_a_name(&study.scaled(study.table(&members, &[]))) {
                 continue;

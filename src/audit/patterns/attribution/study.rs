@@ -1,7 +1,7 @@
 //! Lost units against a sample of those that arrived: a case-control study.
 //!
 //! Losses come in periods, so they are not independent witnesses. Whether those of one period agree about an attribute more than
-//! chance has them agree is measured at four scales (neighbours, and 4,096, 512 and 64 blocks of the order of arrival); a loss
+//! chance has them agree is measured at four scales (neighbours, and 4,096, 512 and 32 blocks of the order of arrival); a loss
 //! among n of its period then counts 1 / (1 + ρ (n − 1)), Kish's design effect, and the scale that makes least of the
 //! evidence decides. One burst is one witness, however many records it took.
 
@@ -12,7 +12,7 @@ use super::tables::{Table, mantel_haenszel};
 
 /// Stretches of the order of arrival within which an attribute is compared, so that drift of loss and of traffic is no effect.
 const STRATA: u64 = 64;
-const SCALES: [u64; 3] = [4096, 512, 64];
+const SCALES: [u64; 3] = [4096, 512, 32];
 /// Losses nearer than this part of their mean distance are neighbours: independent ones are so once in ten.
 const NEAR: f64 = 0.1;
 /// How much more alike units near in time must be than any two, for a dimension to count as a kind of clock.

@@ -122,7 +122,7 @@ impl Dimension {
 }
 
 /// A population of units, fed one at a time in any order. A unit that arrives costs one addition for each dimension, one for its time
-/// and a hash; one in (arrived / 16,384) is kept whole. At most 2 × 16,384 units of 44 + 4 × dimensions bytes are kept: 3 MB
+/// and a hash; one in (arrived / 16,384) is kept whole. At most 2 × 16,384 units of 40 + 4 × dimensions bytes are kept: 3 MB
 /// with 12 dimensions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
