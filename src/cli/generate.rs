@@ -83,6 +83,9 @@ pub struct GenerateArgs {
     /// Records a second; 0 is as fast as it goes
     #[arg(long, value_name = "N", default_value_t = 0)]
     rate: u64,
+    /// Give records the time at which they are sent, at --rate, so that a running audit sees the waiting time pass
+    #[arg(long, requires = "rate", conflicts_with_all = ["interval", "lines"])]
+    live: bool,
     /// Where the truth goes
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
@@ -107,18 +110,25 @@ pub fn count(text: &str) -> Result<u64, String> {
 }
 
 pub fn run(args: GenerateArgs, global: &Global) -> anyhow::Result<u8> {
+    ensure!(
+        !args.live || (1..=1_000_000).contains(&args.rate),
+        "--live needs a --rate from 1 to 1000000 records a second"
+    );
+    let now_ms = common::now_ms();
+    let paced = args.live.then(|| 1_000_000 / args.rate);
     let options = Options {
         producers: args.producers,
         partitions: args.partitions,
         seed: args.seed,
         size: args.size,
         spread: args.spread,
-        interval_us: args.interval.map(|interval| interval.as_micros() as u64),
+        start_ms: args.live.then_some(now_ms),
+        interval_us: paced.or_else(|| args.interval.map(|interval| interval.as_micros() as u64)),
         wait_ms: args.wait.as_millis() as u64,
         faults: args.faults.clone(),
         ..Options::new(&args.topic, args.records)
     };
-    let plan = Plan::new(&options, common::now_ms())?;
+    let plan = Plan::new(&options, now_ms)?;
     let truth = match &args.lines {
         Some(path) if path.as_os_str() == "-" => lines::write(plan, &mut std::io::stdout().lock())?,
         Some(path) => {
@@ -144,7 +154,7 @@ fn send(plan: Plan, args: &GenerateArgs, global: &Global) -> anyhow::Result<Trut
         ProducerMode::Idempotent => Mode::Idempotent,
         ProducerMode::Transactional => Mode::Transactional { records: args.transaction_size },
     };
-    settings.rate = args.rate;
+    (settings.rate, settings.live) = (args.rate, args.live);
     for text in &args.topic_config {
         let Some((key, value)) = text.split_once('=') else { bail!("--topic-config {text}: expected KEY=VALUE") };
         settings.topic_config.push((key.to_owned(), value.to_owned()));

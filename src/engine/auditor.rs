@@ -15,14 +15,15 @@ use super::trace::Ask;
 use super::{Chunk, EngineError, Message, Observer, Progress, Settings};
 use crate::audit::duplicates::Duplicates;
 use crate::audit::finding::{Finding, Grade, Kind, Rung};
-use crate::audit::sessions::{Lane, SessionRules};
-use crate::identify::observations::Says;
-use crate::identify::{Arrival, IdentityHasher, Observations};
-use crate::ledger::{Damage, Ledger, Part, Sightings};
+use crate::audit::sessions::SessionRules;
+use crate::identify::IdentityHasher;
+use crate::ledger::{Damage, Ledger, Part};
 use crate::source::SourceError;
 
 /// How often the auditor looks up when nothing comes.
 const TICK: Duration = Duration::from_millis(200);
+/// Longest time between two commits while nothing but time passes.
+const REST_COMMIT: Duration = Duration::from_secs(60);
 /// Unreadable lines listed; beyond them only the count grows.
 const UNREADABLE_KEPT: usize = 20;
 
@@ -34,11 +35,11 @@ pub struct Auditor<'a> {
     pub(super) partitions: Arc<Partitions>,
     pub(super) duplicates: Duplicates,
     /// Per topic: number, and the partitions that belong to it.
-    topics: FxHashMap<String, Topic>,
+    pub(super) topics: FxHashMap<String, Topic>,
     /// Partitions were only met while reading, as lines of text name them.
     pub(super) is_text: bool,
     /// All partitions are known, so the slowest of a topic is really the slowest.
-    known_beforehand: bool,
+    pub(super) known_beforehand: bool,
     /// Findings since the last commit.
     pub(super) fresh: Vec<Finding>,
     /// Identities in clear since the last commit, with `--show-keys`.
@@ -50,7 +51,10 @@ pub struct Auditor<'a> {
     damage_said: BTreeSet<Damage>,
     /// Partitions in which an identity may stand more than once.
     several: FxHashSet<u32>,
+    /// Something is not committed yet that a restart would have to read or to judge again.
     dirty: bool,
+    /// Partitions at rest grew older since the last commit.
+    aged: bool,
     /// The flow whose stages the topics are.
     pub(super) flow: Option<Carried>,
     /// The journal's findings by id, once somebody asked for them while the audit runs.
@@ -60,10 +64,10 @@ pub struct Auditor<'a> {
 /// A part that was asked for and cannot be read at all: topic, partition, what to do.
 pub type Refused = (String, Option<i32>, String);
 
-struct Topic {
-    number: u32,
-    partitions: Vec<u32>,
-    hasher: IdentityHasher,
+pub(super) struct Topic {
+    pub(super) number: u32,
+    pub(super) partitions: Vec<u32>,
+    pub(super) hasher: IdentityHasher,
 }
 
 impl<'a> Auditor<'a> {
@@ -108,6 +112,7 @@ impl<'a> Auditor<'a> {
             several: FxHashSet::default(),
             dirty: false,
             flow,
+            aged: false,
             known: None,
         };
         auditor.adopt_partitions();
@@ -150,6 +155,7 @@ impl<'a> Auditor<'a> {
         loop {
             match queue.recv_timeout(TICK) {
                 Ok(Message::Chunk(chunk)) => self.take(*chunk, progress)?,
+                Ok(Message::AtRest(partitions)) => self.rest(&partitions),
                 Ok(Message::Unreadable { place, why }) => {
                     self.unreadable_count += 1;
                     if self.unreadable.len() < UNREADABLE_KEPT {
@@ -163,7 +169,8 @@ impl<'a> Auditor<'a> {
                 // Who asked may have gone away.
                 let _ = ask.reply.send(self.answer(&ask.question));
             }
-            if self.ledger.is_full() || (self.dirty && last_commit.elapsed() >= self.settings.commit_every) {
+            let is_due = self.due().is_some_and(|due| last_commit.elapsed() >= due);
+            if self.ledger.is_full() || is_due {
                 self.commit(observer)?;
                 last_commit = Instant::now();
             }
@@ -176,6 +183,16 @@ impl<'a> Auditor<'a> {
         self.known_beforehand = true;
         self.judge();
         self.commit(observer)
+    }
+
+    /// How long after the last commit the next one is due; never when nothing changed.
+    fn due(&self) -> Option<Duration> {
+        let commit_every = self.settings.commit_every;
+        match (self.dirty, self.aged) {
+            (true, _) => Some(commit_every),
+            (false, true) => Some(commit_every.max(REST_COMMIT)),
+            (false, false) => None,
+        }
     }
 
     /// Offsets between what was read and what can be read, over the partitions of this run.
@@ -214,85 +231,18 @@ impl<'a> Auditor<'a> {
         Ok(())
     }
 
-    fn sessions(&mut self, index: u32, seen: &mut Observations) {
-        for (name, label) in seen.labels.drain(..) {
-            self.state.sessions.label(name, label);
-        }
-        if seen.arrivals.is_empty() {
-            return;
-        }
-        let others = self.slowest_of_topic(index, true);
-        let partition = &self.state.partitions[index as usize];
-        let Some(topic) = self.topics.get_mut(&partition.topic) else { return };
-        let from_beginning = match self.session_rules.topic_scope {
-            true => topic.partitions.iter().all(|&p| self.state.partitions[p as usize].offsets.from == 0),
-            false => partition.offsets.from == 0,
-        };
-        let mut lane = Lane {
-            topic: topic.number,
-            topic_name: &partition.topic,
-            partition: partition.partition,
-            slowest: i64::MAX,
-            from_beginning,
-        };
-        let by_number = self.settings.rules.identity_is_number();
-        let mut producers =
-            if by_number { std::mem::take(&mut seen.sightings.producers) } else { Vec::new() }.into_iter().peekable();
-        for (row, arrival) in seen.arrivals.iter().enumerate() {
-            while let Some((_, producer)) = producers.next_if(|&(from, _)| from as usize <= row) {
-                // Noted by arrival; end markers leave no sighting.
-                seen.sightings.producers.push((seen.sightings.offsets.len() as u32, producer));
-            }
-            if self.session_rules.topic_scope {
-                lane.slowest = others.min(arrival.stream_time);
-            }
-            let incarnation = self.state.sessions.arrive(arrival, &lane, &self.session_rules, &mut self.fresh);
-            if let (true, Says::Number(number)) = (by_number, arrival.says) {
-                let identity = number_identity(&mut topic.hasher, arrival.session, incarnation, number);
-                push_row(&mut seen.sightings, arrival, identity);
-                if self.settings.rules.show_keys {
-                    let label = self.state.sessions.label_of(arrival.session);
-                    seen.values.push((identity, format!("{label} {number}")));
-                }
+    /// Time alone has passed. A restart would find that out again, so that it is worth a commit only where it decides
+    /// something, and now and then so that the ledger forgets what is past the horizon.
+    fn rest(&mut self, partitions: &[(u32, i64)]) {
+        for &(index, stream_time) in partitions {
+            if let Some(state) = self.state.partitions.get_mut(index as usize) {
+                state.stream_time = state.stream_time.max(stream_time);
             }
         }
-    }
-
-    /// Smallest stream time among the partitions of this one's topic, itself left out on request.
-    fn slowest_of_topic(&self, index: u32, without_itself: bool) -> i64 {
-        if !self.known_beforehand {
-            return i64::MIN;
-        }
-        let Some(topic) = self.topics.get(&self.state.partitions[index as usize].topic) else { return i64::MIN };
-        let counted = topic.partitions.iter().filter(|&&p| !(without_itself && p == index));
-        counted.map(|&p| self.state.partitions[p as usize].stream_time).min().unwrap_or(i64::MAX)
-    }
-
-    /// The engine's numbers of a topic's partitions.
-    pub(super) fn partitions_of(&self, topic: &str) -> &[u32] {
-        self.topics.get(topic).map_or(&[], |topic| &topic.partitions)
-    }
-
-    pub(super) fn knows_partitions(&self) -> bool {
-        self.known_beforehand
-    }
-
-    fn judge(&mut self) {
-        let partitions = &self.state.partitions;
-        let mut slowest: FxHashMap<u32, i64> = FxHashMap::default();
-        let mut own: FxHashMap<(u32, i32), i64> = FxHashMap::default();
-        for topic in self.topics.values() {
-            let times = topic.partitions.iter().map(|&p| &partitions[p as usize]);
-            slowest.insert(topic.number, times.clone().map(|p| p.stream_time).min().unwrap_or(i64::MIN));
-            own.extend(times.map(|p| ((topic.number, p.partition), p.stream_time)));
-        }
-        let known = self.known_beforehand;
-        let clock = |topic: u32, partition: Option<i32>| match partition {
-            Some(partition) => own.get(&(topic, partition)).copied().unwrap_or(i64::MIN),
-            None if known => slowest.get(&topic).copied().unwrap_or(i64::MIN),
-            None => i64::MIN,
-        };
-        self.state.sessions.judge(&clock, &self.session_rules, &mut self.fresh);
+        let flow_waits = self.flow.as_ref().is_some_and(|carried| carried.flows.is_waiting());
+        self.dirty |= self.state.sessions.is_waiting() || flow_waits;
+        self.aged = true;
+        self.judge();
     }
 
     /// Settles the buffer and writes everything in one step. Only then are findings shown.
@@ -321,7 +271,7 @@ impl<'a> Auditor<'a> {
         };
         let flow = self.flow.as_ref().map(|carried| &carried.flows.state);
         self.ledger.commit(&state::encode(&self.state, flow)?, &entries, self.slowest_second())?;
-        self.dirty = false;
+        (self.dirty, self.aged) = (false, false);
 
         if let Some(known) = &mut self.known {
             // What the cases say is asked of them anew each time.
@@ -412,15 +362,4 @@ fn latest_of_each(findings: Vec<Finding>) -> Vec<Finding> {
         }
     }
     latest
-}
-
-pub(super) fn number_identity(hasher: &mut IdentityHasher, session: u64, incarnation: u32, number: i64) -> u128 {
-    hasher.identity(Rung::Session, &[&session.to_le_bytes(), &incarnation.to_le_bytes(), &number.to_le_bytes()])
-}
-
-fn push_row(rows: &mut Sightings, arrival: &Arrival, identity: u128) {
-    rows.offsets.push(arrival.offset);
-    rows.timestamps.push(arrival.timestamp);
-    rows.identities.push(identity);
-    rows.checksums.push(arrival.checksum);
 }

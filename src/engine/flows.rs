@@ -93,7 +93,7 @@ impl Auditor<'_> {
         let Some(mut carried) = self.flow.take() else { return Vec::new() };
         let flow = carried.flows.flow.clone();
         let clock = |(number, topic): (usize, &str)| {
-            let indexes: Vec<u32> = self.partitions_of(topic).to_vec();
+            let indexes = self.topics.get(topic).map(|topic| topic.partitions.clone()).unwrap_or_default();
             let mut clock =
                 StageClock { slowest: i64::MAX, caught_up: !indexes.is_empty(), is_whole: true, reads_from: i64::MIN };
             for index in indexes {
@@ -111,7 +111,7 @@ impl Auditor<'_> {
                     clock.reads_from = clock.reads_from.max(begins);
                 }
             }
-            carried.caught_up[number] |= clock.caught_up && self.knows_partitions();
+            carried.caught_up[number] |= clock.caught_up && self.known_beforehand;
             clock.caught_up = carried.caught_up[number];
             clock
         };

@@ -11,6 +11,7 @@ mod flows;
 pub mod index;
 mod partitions;
 mod report;
+mod sessions;
 mod sink;
 mod state;
 pub mod trace;
@@ -147,6 +148,8 @@ struct Chunk {
 
 enum Message {
     Chunk(Box<Chunk>),
+    /// Partitions that were found read to their end, nothing else having changed, and their stream times.
+    AtRest(Vec<(u32, i64)>),
     /// Input that belongs to no partition.
     Unreadable {
         place: String,
@@ -189,7 +192,11 @@ pub fn audit(
                 let mut sink = ReaderSink::new(partitions.clone(), sender.clone(), progress.clone(), settings);
                 std::thread::Builder::new()
                     .name(format!("reader-{number}"))
-                    .spawn_scoped(scope, move || reader.run(&mut sink))
+                    .spawn_scoped(scope, move || {
+                        let read = reader.run(&mut sink);
+                        sink.end();
+                        read
+                    })
                     .map_err(|source| SourceError::Io { what: "starting a reader thread".to_owned(), source })
             })
             .collect();

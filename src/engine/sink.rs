@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use rustc_hash::FxHashMap;
@@ -16,6 +17,8 @@ use crate::source::{Assignment, Batch, Event, PartitionInfo, Sink};
 
 /// Rows gathered before they are passed on in the middle of an answer.
 const CHUNK_ROWS: usize = 32 * 1024;
+/// How often partitions that only grow older are passed on, all in one message: thousands of them may be at rest.
+const REST_EVERY: Duration = Duration::from_secs(1);
 
 struct Slot {
     audit: PartitionAudit,
@@ -55,6 +58,9 @@ pub struct ReaderSink {
     progress: Arc<Progress>,
     clock: Clock,
     indexes: Option<Arc<Indexes>>,
+    /// Partitions at rest since that was last passed on, and when it was.
+    at_rest: FxHashMap<u32, i64>,
+    rested: Instant,
 }
 
 impl ReaderSink {
@@ -65,7 +71,38 @@ impl ReaderSink {
         settings: &Settings,
     ) -> Self {
         let (clock, indexes) = (settings.clock.clone(), settings.indexes.clone());
-        Self { partitions, slots: FxHashMap::default(), queue, progress, clock, indexes }
+        let (slots, at_rest) = (FxHashMap::default(), FxHashMap::default());
+        Self { partitions, slots, queue, progress, clock, indexes, at_rest, rested: Instant::now() }
+    }
+
+    /// Passes on what was held back.
+    pub fn end(&mut self) {
+        if !self.at_rest.is_empty() {
+            let partitions = self.at_rest.drain().collect();
+            self.send(Message::AtRest(partitions));
+        }
+    }
+
+    fn send(&self, message: Message) {
+        if self.queue.send(message).is_err() {
+            // The auditor is gone: it has said why.
+            self.progress.stop();
+        }
+    }
+
+    /// The end of a partition says nothing but that time has passed.
+    fn at_end(&mut self, index: u32, now: i64) {
+        let Some(slot) = self.slot(index) else { return };
+        slot.audit.at_end(now);
+        if slot.changed {
+            return;
+        }
+        let stream_time = slot.audit.state.stream_time;
+        self.at_rest.insert(index, stream_time);
+        if self.rested.elapsed() >= REST_EVERY {
+            self.rested = Instant::now();
+            self.end();
+        }
     }
 
     fn slot(&mut self, index: u32) -> Option<&mut Slot> {
@@ -102,6 +139,9 @@ impl Sink for ReaderSink {
             tracing::error!(index, "a source spoke of a partition it never registered");
             return;
         };
+        if let Event::AtEnd = event {
+            return self.at_end(index, now);
+        }
         slot.changed = true;
         if let Event::Batch(batch) = event {
             slot.batch(batch, now);
@@ -113,7 +153,7 @@ impl Sink for ReaderSink {
         let Slot { audit, findings, failed, .. } = slot;
         match event {
             // Taken care of above.
-            Event::Batch(_) => {}
+            Event::Batch(_) | Event::AtEnd => {}
             Event::Damaged { from, until, damage } => audit.damaged(from, until, &damage, findings),
             Event::Watermarks { log_start, high_watermark, last_stable } => {
                 audit.watermarks(log_start, high_watermark, last_stable);
@@ -124,7 +164,6 @@ impl Sink for ReaderSink {
                 audit.topic_gone(now, findings);
                 *failed = Some("the topic is gone; start again to audit what now has its name".to_owned());
             }
-            Event::AtEnd => audit.at_end(now),
             Event::Failed { why } => *failed = Some(why),
         }
     }
@@ -144,17 +183,11 @@ impl Sink for ReaderSink {
             findings: std::mem::take(&mut slot.findings),
             failed: slot.failed.clone(),
         };
-        if self.queue.send(Message::Chunk(Box::new(chunk))).is_err() {
-            // The auditor is gone: it has said why.
-            self.progress.stop();
-        }
+        self.send(Message::Chunk(Box::new(chunk)));
     }
 
     fn unreadable_input(&mut self, place: &str, why: &str) {
-        let message = Message::Unreadable { place: place.to_owned(), why: why.to_owned() };
-        if self.queue.send(message).is_err() {
-            self.progress.stop();
-        }
+        self.send(Message::Unreadable { place: place.to_owned(), why: why.to_owned() });
     }
 
     fn stopped(&self) -> bool {

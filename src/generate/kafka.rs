@@ -50,6 +50,8 @@ pub struct Settings {
     pub topic_config: Vec<(String, String)>,
     /// Records a second; 0: as fast as it goes.
     pub rate: u64,
+    /// Each record is sent when its own time has come, whatever the rate.
+    pub live: bool,
 }
 
 impl Settings {
@@ -61,6 +63,7 @@ impl Settings {
             replication: -1,
             topic_config: Vec::new(),
             rate: 0,
+            live: false,
         }
     }
 }
@@ -77,7 +80,7 @@ pub fn send(mut plan: Plan, settings: &Settings, progress: &mut dyn FnMut(u64)) 
         .collect::<Result<Vec<_>, _>>()?;
     let window_ms = (plan.wait_ms() / 4).max(1) as i64;
     let mut barrier = None;
-    let mut pace = Pace { rate: settings.rate, start: Instant::now() };
+    let mut pace = Pace { rate: settings.rate, live: settings.live, start: Instant::now(), first: None };
     let mut sent = 0u64;
     while let Some(record) = plan.next() {
         let timestamp = record.timestamp;
@@ -91,7 +94,7 @@ pub fn send(mut plan: Plan, settings: &Settings, progress: &mut dyn FnMut(u64)) 
             sender.finish(&mut plan, &aborts)?;
         }
         sent += 1;
-        pace.keep(sent);
+        pace.keep(sent, timestamp);
         if sent.is_multiple_of(LOOK_EVERY) {
             senders.iter().for_each(|sender| sender.producer.poll(Duration::ZERO));
             reports.check()?;
@@ -318,18 +321,23 @@ impl ProducerContext for Reports {
     }
 }
 
-/// Keeps to the rate asked for.
+/// Keeps to the rate asked for, or to the records' own times.
 struct Pace {
     rate: u64,
+    live: bool,
     start: Instant,
+    /// Time of the first record.
+    first: Option<i64>,
 }
 
 impl Pace {
-    fn keep(&mut self, sent: u64) {
-        if self.rate == 0 {
-            return;
-        }
-        let due = Duration::from_secs_f64(sent as f64 / self.rate as f64);
+    fn keep(&mut self, sent: u64, timestamp: i64) {
+        let first = *self.first.get_or_insert(timestamp);
+        let due = match (self.live, self.rate) {
+            (true, _) => Duration::from_millis((timestamp - first).max(0) as u64),
+            (false, 0) => return,
+            (false, rate) => Duration::from_secs_f64(sent as f64 / rate as f64),
+        };
         let ahead = due.saturating_sub(self.start.elapsed());
         // Short waits are saved up: a sleep takes a millisecond or so however short it is.
         if ahead > Duration::from_millis(5) {

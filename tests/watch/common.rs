@@ -37,19 +37,28 @@ impl Daemon {
     /// Audits topics and watches one group, with the settings of a test behind the common ones. Tests share a broker, so
     /// each looks at what is its own.
     pub fn start(kafka: &str, topics: &str, group: &str, more: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let port = sordini_lab::free_port();
-        let mut daemon = Self { child: None, dir, port };
+        let mut daemon = Self::new();
         daemon.write(kafka, topics, group, more);
         daemon.run();
         daemon
     }
 
+    /// Not running yet, and without settings.
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { child: None, dir, port: sordini_lab::free_port() }
+    }
+
     pub fn write(&self, kafka: &str, topics: &str, group: &str, more: &str) {
+        self.write_with_rules(kafka, topics, "", group, more);
+    }
+
+    /// With rules of the audit, lines of its table.
+    pub fn write_with_rules(&self, kafka: &str, topics: &str, rules: &str, group: &str, more: &str) {
         let state = self.dir.path().join("state");
         let text = format!(
             "version = 1\ncluster = \"lab\"\nstate = {state:?}\n[kafka]\n\"bootstrap.servers\" = \"{kafka}\"\n\
-             [[audit]]\nname = \"main\"\ntopics = [\"{topics}\"]\n\
+             [[audit]]\nname = \"main\"\ntopics = [\"{topics}\"]\n{rules}\
              [lag]\ninterval = \"1s\"\ngroups = [\"{group}\"]\n{QUICK}{more}\n\
              [serve]\nlisten = \"127.0.0.1:{}\"\ncompat = [\"kafka_exporter\", \"lag_exporter\"]\n",
             self.port
@@ -89,8 +98,12 @@ impl Daemon {
         child.wait().unwrap();
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     pub fn signal(&self, name: &str) {
-        let id = self.child.as_ref().unwrap().id().to_string();
+        let id = self.id().to_string();
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 

@@ -4,3 +4,4 @@ mod common;
 mod lifecycle;
 mod page;
 mod paging;
+mod soak;

@@ -155,6 +155,11 @@ impl Flows {
         self.state.open.len() >= self.flow.most_open
     }
 
+    /// Whether time alone may decide something.
+    pub fn is_waiting(&self) -> bool {
+        !self.state.open.is_empty()
+    }
+
     /// Transactions given up to bound memory.
     pub fn given_up(&self) -> u64 {
         self.state.given_up

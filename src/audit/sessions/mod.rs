@@ -119,6 +119,11 @@ impl Sessions {
         session.incarnation
     }
 
+    /// Whether time alone can bring a verdict.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty() || !self.retired.is_empty()
+    }
+
     /// Gives the verdicts that are due. `slowest(topic, partition)` is the smallest stream time among the partitions a
     /// session of that place runs over.
     pub fn judge(&mut self, slowest: &dyn Fn(u32, Option<i32>) -> i64, rules: &SessionRules, out: &mut Vec<Finding>) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::auditor::number_identity;
+use super::super::sessions::number_identity;
 use super::{About, Answer, Hash, Holder, Question, TraceError};
 use crate::identify::{IdentityHasher, Rules, Spec};
 
