@@ -37,6 +37,7 @@ const BUILT_IN: &[(&[&str], Severity, Duration)] = &[
     (&["sequence-gap", "head-loss", "tail-loss", "offset-gap", "truncation"], Severity::Critical, Duration::ZERO),
     (&["retention-overrun", "conflict", "checksum-failure", "epoch-regression"], Severity::Critical, Duration::ZERO),
     (&["topic-reset", "audit-gap", "alert-state-lost"], Severity::Critical, Duration::ZERO),
+    (&["missing-stage", "stage-mismatch", "slo-burn"], Severity::Critical, Duration::ZERO),
     (&["lag-lost", "lag-gone", "lag-skip"], Severity::Critical, Duration::ZERO),
     (
         &["lag-stop", "lag-stall", "lag-stuck", "lag-no-owner", "lag-absent"],
@@ -45,7 +46,9 @@ const BUILT_IN: &[(&[&str], Severity, Duration)] = &[
     ),
     (&["lag-hanging-transaction"], Severity::Critical, MINUTE.saturating_mul(5)),
     (&["unreachable"], Severity::Critical, MINUTE.saturating_mul(2)),
-    (&["lag-rewind", "duplicate", "reorder"], Severity::Warning, Duration::ZERO),
+    (&["lag-rewind", "duplicate", "reorder", "unexpected-record"], Severity::Warning, Duration::ZERO),
+    // What losses have in common: they themselves have been told.
+    (&["periodic-loss", "dimensional-loss", "burst", "retry-comb"], Severity::Warning, Duration::ZERO),
     (&["lag-warn", "lag-flapping", "behind"], Severity::Warning, MINUTE.saturating_mul(5)),
     (&["timestamp-regression"], Severity::Info, Duration::ZERO),
 ];

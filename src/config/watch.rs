@@ -37,6 +37,9 @@ pub struct WatchFile {
     pub alert: AlertFile,
     #[serde(default)]
     pub serve: ServeFile,
+    /// The file itself.
+    #[serde(skip)]
+    pub path: PathBuf,
 }
 
 fn state_dir() -> PathBuf {
@@ -66,6 +69,7 @@ impl WatchFile {
             super::expand::properties(&mut flow.properties, path)?;
         }
         file.check(text, path)?;
+        path.clone_into(&mut file.path);
         Ok(file)
     }
 

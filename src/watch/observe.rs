@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::alert::book::Evaluated;
 use crate::alert::incident::{Key, Observed};
 use crate::audit::finding::{Finding, Grade, Kind, State};
+use crate::audit::flows::summary::StageSummary;
 use crate::audit::verdict::Report;
 use crate::lag::snapshot::{GroupLag, PartitionLag, Snapshot};
 use crate::lag::verdict::Verdict;
@@ -19,6 +20,8 @@ pub const LAG_KINDS: [&str; 1] = ["lag-*"];
 #[derive(Clone, Debug)]
 pub struct Hint {
     pub brokers: String,
+    /// The daemon's settings.
+    pub config: String,
 }
 
 impl Hint {
@@ -28,8 +31,18 @@ impl Hint {
         format!("sordini lag -b {} -g {pattern} --partitions", shell(&self.brokers))
     }
 
+    fn flow(&self) -> String {
+        format!("sordini flows -c {}", shell(&self.config))
+    }
+
     fn finding(&self, finding: &Finding) -> String {
         let (brokers, topic) = (shell(&self.brokers), shell(&finding.topic));
+        if finding.evidence.contains_key("flow") {
+            return match &finding.identity {
+                Some(identity) => format!("sordini trace {} -c {}", identity.hash, shell(&self.config)),
+                None => self.flow(),
+            };
+        }
         match (finding.partition, finding.offsets) {
             (Some(partition), Some(span)) => {
                 let (from, count) = ((span.from - 2).max(0), (span.len() + 4).min(100));
@@ -150,7 +163,27 @@ fn why(topic: &str, partitions: &[&PartitionLag]) -> String {
 
 /// Kinds that audits decide.
 pub fn audit_kinds() -> impl Iterator<Item = &'static str> {
-    Kind::ALL.into_iter().map(Kind::name)
+    Kind::ALL.into_iter().map(Kind::name).chain([BURNING])
+}
+
+/// An error budget that burns too fast, of one hop.
+pub const BURNING: &str = "slo-burn";
+
+/// Hops of a flow whose error budget burns.
+fn burning(report: &Report, hint: &Hint) -> Vec<Observed> {
+    let Some(flow) = &report.summary.flow else { return Vec::new() };
+    let observe = |stage: &StageSummary| {
+        let burn = stage.hop.as_ref()?.burn.as_ref().filter(|burn| burn.is_burning)?;
+        let fastest = [burn.m5, burn.m30, burn.h1, burn.h6].into_iter().flatten().fold(0.0, f64::max);
+        let why = format!(
+            "flow {}: the error budget of {} % at {} burns up to {fastest:.1} times faster than allowed",
+            flow.flow,
+            burn.objective * 100.0,
+            stage.stage
+        );
+        Some(trouble(BURNING, &stage.topic, why, hint.flow()))
+    };
+    flow.stages.iter().filter_map(observe).collect()
 }
 
 /// The open, proven findings of one audit: one observation per kind and topic. What is merely possible waits until it is
@@ -178,7 +211,7 @@ pub fn findings(report: &Report, hint: &Hint) -> Vec<Observed> {
             is_event: true,
         }
     };
-    groups.into_iter().map(observe).collect()
+    groups.into_iter().map(observe).chain(burning(report, hint)).collect()
 }
 
 /// Trouble of sordini's own.

@@ -17,6 +17,8 @@ use crate::source::{Properties, Start};
 
 #[derive(Clone)]
 pub struct Plan {
+    /// The file it comes from.
+    pub config: PathBuf,
     pub state: PathBuf,
     pub cluster: Option<String>,
     pub brokers: String,
@@ -42,6 +44,7 @@ impl Plan {
             Ok((flow.name.clone(), flow.plan(file.kafka.clone(), Some(ledger), true, Arc::new(now_ms))?))
         });
         let plan = Self {
+            config: file.path.clone(),
             state: file.state.clone(),
             cluster: file.cluster.clone(),
             brokers,

@@ -40,7 +40,7 @@ pub struct Running {
 
 impl Running {
     pub fn start(plan: Plan, board: Arc<Board>) -> anyhow::Result<Self> {
-        let hint = Hint { brokers: plan.brokers.clone() };
+        let hint = Hint { brokers: plan.brokers.clone(), config: plan.config.display().to_string() };
         let clock: Clock = Arc::new(now_ms);
         let alerts = Dispatcher::start(&plan.alert, &plan.state.join("alerts"), plan.place(), clock)?;
         let alerts = Arc::new(alerts);

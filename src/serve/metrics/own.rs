@@ -15,9 +15,9 @@ use crate::report::topics;
 use crate::report::words::Looked;
 use crate::serve::board::{AuditView, Board};
 
-type All = Vec<io::Result<Option<(&'static Family, Segment)>>>;
+pub(super) type All = Vec<io::Result<Option<(&'static Family, Segment)>>>;
 
-fn family(all: &mut All, family: &'static Family, fill: impl FnOnce(&mut Samples)) {
+pub(super) fn family(all: &mut All, family: &'static Family, fill: impl FnOnce(&mut Samples)) {
     let mut samples = Samples::of(family);
     fill(&mut samples);
     all.push(samples.finish());
@@ -70,6 +70,7 @@ pub fn audits(audits: &BTreeMap<String, AuditView>) -> io::Result<Section> {
         });
     }
     by_topic(audits, &mut all);
+    super::flows::flows(audits, &mut all);
     all.into_iter().filter_map(Result::transpose).collect()
 }
 

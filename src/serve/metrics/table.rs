@@ -180,6 +180,25 @@ families! {
     FINDING_RECORDS: Own Gauge "sordini_audit_finding_records" "records" ["audit", "topic", "kind", "grade", "state"]
         "Records the findings speak of";
 
+    // About flows.
+    FLOW_OPEN: Own Gauge "sordini_flow_open_transactions" "" ["flow"] "Transactions that wait for a stage";
+    FLOW_MATCHED: Own Counter "sordini_flow_matched_transactions_total" "" ["flow", "stage"]
+        "Transactions that came from the stage before to this one";
+    FLOW_MISSING: Own Gauge "sordini_flow_missing_transactions" "" ["flow", "stage"]
+        "Transactions that did not come to this stage in time; falls when they come late";
+    FLOW_LATE: Own Counter "sordini_flow_late_transactions_total" "" ["flow", "stage"]
+        "Transactions that came after the deadline";
+    FLOW_MISMATCHED: Own Counter "sordini_flow_mismatched_transactions_total" "" ["flow", "stage"]
+        "Transactions that say something else here than at the stage before";
+    FLOW_UNEXPECTED: Own Counter "sordini_flow_unexpected_transactions_total" "" ["flow", "stage"]
+        "Transactions that the stage before never saw";
+    FLOW_UNCOVERED: Own Counter "sordini_flow_uncovered_transactions_total" "" ["flow", "stage"]
+        "Transactions of which nothing can be said: the other side was not read, or given up";
+    FLOW_LATENCY: Own Gauge "sordini_flow_latency_seconds" "seconds" ["flow", "stage", "quantile"]
+        "Time of the record here less that at the stage before, over everything that was read";
+    FLOW_BURN: Own Gauge "sordini_flow_burn_rate" "" ["flow", "stage", "window"]
+        "How many times faster than its objective allows the hop uses up its error budget, over 5m, 30m, 1h and 6h";
+
     // About alerts.
     INCIDENTS: Own Gauge "sordini_incidents" "" ["severity", "state"]
         "Incidents by state: pending, open, acknowledged, muted or resolved (lately)";
