@@ -39,7 +39,7 @@ pub struct Limit {
 impl Limits {
     /// `rest` is what no period explains.
     pub fn new(scan: &Scan, rest: Cell) -> Self {
-        let exact = |n| rest.lost == 0 && exact::finds(n, rest.trials, scan.ln_alpha, scan.ln_scans);
+        let exact = |n| rest.lost == 0 && exact::finds(n, rest.trials, scan.ln_alpha, scan.ln_exact);
         let always = |&n: &u64| exact(n) || threshold(scan, rest, n).is_some();
         let scanned = || 2..=scan.largest.min(rest.trials / 2);
         let longest = Some(exact::longest(rest.trials)).filter(|&n| exact(n));

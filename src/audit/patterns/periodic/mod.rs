@@ -145,7 +145,7 @@ pub fn judge(segments: &[Segment], settings: &Settings) -> Judgement {
     let passes = if total(&outages).lost >= scan::LEAST_LOSSES { 2.0 } else { 1.0 };
     let ln_counters = (settings.counters.max(1) as f64 * passes).ln();
     let finder = |unit| Finder { segments, settings, unit, ln_counters };
-    let (mut periods, rest) = finder(Unit::Number).find(numbers);
+    let (mut periods, limits) = finder(Unit::Number).find(numbers);
     if passes > 1.0 {
         let (of_outages, _) = finder(Unit::Outage).find(outages);
         // Bursts about as long as an outage are seen in both passes.
@@ -153,7 +153,6 @@ pub fn judge(segments: &[Segment], settings: &Settings) -> Judgement {
         let of_outages: Vec<_> = of_outages.into_iter().filter(new).collect();
         periods.extend(of_outages);
     }
-    let limits = Limits::new(&finder(Unit::Number).scan(1.0), rest);
     Judgement { periods, limits }
 }
 

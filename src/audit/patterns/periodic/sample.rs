@@ -8,6 +8,9 @@ use super::super::losses::span;
 /// Runs from here on are ranges in a table of differences; shorter ones are counted number by number, which is cheaper.
 const RANGE: u64 = 3;
 
+/// Two progressions of which fewer than one number in this many of the sparser are in both have none in common.
+const MOST_SPARSE: u64 = 1 << 16;
+
 /// Numbers congruent to `residue` modulo `step`, counted `sign` times.
 #[derive(Clone, Copy)]
 struct Progression {
@@ -191,15 +194,18 @@ impl Progression {
         }
     }
 
-    /// The numbers in both, with the sign that taking `self`'s away from `other`'s needs; none when there are none. One number
-    /// too many or too few is no matter, so neither is a step longer than counters are.
+    /// The numbers in both, with the sign that taking `self`'s away from `other`'s needs; none when there are none, or so few that
+    /// they are no matter.
     fn intersect(&self, other: Progression) -> Option<Progression> {
         let common = gcd(self.step, other.step);
         if !self.residue.abs_diff(other.residue).is_multiple_of(common) {
             return None;
         }
-        let step = (self.step / common).checked_mul(other.step).filter(|&step| step < 1 << 40)?;
+        let step = (self.step / common).checked_mul(other.step).filter(|&step| step < 1 << 62)?;
         let (long, short) = if self.step < other.step { (other, *self) } else { (*self, other) };
+        if short.step / common > MOST_SPARSE {
+            return None;
+        }
         let number = |i: u64| long.residue + i * long.step;
         let i = (0..short.step / common).find(|&i| number(i) % short.step == short.residue)?;
         Some(Progression { step, residue: number(i), sign: -self.sign })

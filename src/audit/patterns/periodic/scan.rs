@@ -44,6 +44,8 @@ pub struct Scan {
     pub ln_alpha: f64,
     /// ln of the number of scans this one is among: counters, and what is scanned of each.
     pub ln_scans: f64,
+    /// The same for the exact short cut.
+    pub ln_exact: f64,
 }
 
 struct Best {
