@@ -8,7 +8,7 @@ use super::super::tails::wilson;
 use super::exact::exact;
 use super::sample::{Class, Group, residue};
 use super::scan::{Candidate, Cell, Scan, Table, gain, ln_tail, total};
-use super::{EXACT_SHARE, Limits, Loss, MOST_PERIODS, Periodic, Phase, Settings, Unit};
+use super::{EXACT_SHARE, LONGEST_SCANNED, Limits, Loss, MOST_PERIODS, Periodic, Phase, Settings, Unit};
 
 /// Rounds of scanning, those that only put a fixed number aside included.
 const MOST_ROUNDS: usize = 32;
@@ -44,7 +44,7 @@ impl Finder<'_> {
         let several = groups.iter().filter(|group| !group.runs.is_empty()).count() > 1;
         let ln_scans = self.ln_counters + if several { LN_2 } else { 0.0 };
         Scan {
-            largest: u64::from(self.settings.largest_period),
+            largest: u64::from(self.settings.largest_period.min(LONGEST_SCANNED)),
             ln_alpha: self.settings.alpha.ln(),
             ln_scans: ln_scans - (1.0 - EXACT_SHARE).ln(),
             ln_exact: ln_scans - EXACT_SHARE.ln(),

@@ -47,12 +47,15 @@ const MOST_PERIODS: usize = 8;
 /// A segment's numbers before its last 2⁴⁸ are not looked at, so that sums of trials are exact.
 const LONGEST: i64 = 1 << 48;
 
+/// No longer period is scanned for, whatever the settings say: a scan costs its square.
+const LONGEST_SCANNED: u32 = 1 << 16;
+
 /// The exact short cut may spend this share of α, the scan the rest.
 const EXACT_SHARE: f64 = 0.1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Periods from 2 to this are scanned. Periods found without noise may be longer.
+    /// Periods from 2 to this, at most 65,536, are scanned. Periods found without noise may be longer.
     pub largest_period: u32,
     /// The expected number of false alarms over everything that is judged.
     pub alpha: f64,
