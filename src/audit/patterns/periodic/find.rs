@@ -38,8 +38,8 @@ pub struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// What a scan of this sample is told. In several segments, the same residue everywhere and one of its own in each are
-    /// both looked for.
+    /// What a scan of this sample is told. In several segments, the same residue everywhere and one of its own in
+    /// each are both looked for.
     fn scan(&self, groups: &[Group]) -> Scan {
         let several = groups.iter().filter(|group| !group.runs.is_empty()).count() > 1;
         let ln_scans = self.ln_counters + if several { LN_2 } else { 0.0 };
@@ -82,7 +82,8 @@ impl Finder<'_> {
         (found, Limits::new(&scan, total(&groups)))
     }
 
-    /// Takes the candidate's losses and trials away and says what they were; and how many progressions that leaves in a group.
+    /// Takes the candidate's losses and trials away and says what they were; and how many progressions that leaves
+    /// in a group.
     fn explain(
         &self,
         candidate: &Candidate,
@@ -98,7 +99,8 @@ impl Finder<'_> {
             background: rest.rate(),
             ln_p: candidate.ln_p,
             exact,
-            // Quasi-likelihood: evidence from dependent hits counts for as many independent ones as have their variance.
+            // Quasi-likelihood: evidence from dependent hits counts for as many independent ones as have their
+            // variance.
             burst_like: (candidate.ln_p - candidate.ln_tests) / dispersion + candidate.ln_tests
                 >= self.settings.alpha.ln(),
             ..periodic
@@ -164,8 +166,8 @@ fn predict(class: Class, from: i64) -> Vec<i64> {
     std::iter::successors(first, next).take(3).collect()
 }
 
-/// The candidate's classes with the neighbouring residues that are significant too, each among what is left; and by how much
-/// they raise the log likelihood, less ln n for each choice made.
+/// The candidate's classes with the neighbouring residues that are significant too, each among what is left; and by
+/// how much they raise the log likelihood, less ln n for each choice made.
 fn widen(candidate: &Candidate, groups: &[Group], scan: &Scan) -> (Vec<(usize, Class)>, f64) {
     let n = candidate.n as usize;
     // The winner's residue of each group at 0.
@@ -195,8 +197,8 @@ fn widen(candidate: &Candidate, groups: &[Group], scan: &Scan) -> (Vec<(usize, C
     (classes, gain(all.less(rest), all) - f64::from(choices) * (n as f64).ln())
 }
 
-/// The one number, of those that the candidate explains, without which nothing significant is left: a number that many segments lose,
-/// such as their first, is on one residue of every period and shows none.
+/// The one number, of those that the candidate explains, without which nothing significant is left: a number that
+/// many segments lose, such as their first, is on one residue of every period and shows none.
 fn fixed_number(candidate: &Candidate, groups: &[Group], scan: &Scan) -> Option<i64> {
     let mut times: BTreeMap<i64, u64> = BTreeMap::new();
     hits(&candidate.classes, groups).into_iter().for_each(|(_, number)| *times.entry(number).or_insert(0) += 1);

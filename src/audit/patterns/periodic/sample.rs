@@ -155,8 +155,8 @@ impl Group {
         self.stretches.iter().map(|&(from, until)| span(from, until)).sum()
     }
 
-    /// Takes a class away, the losses and the trials: a period explains them. Returns how many progressions that leaves, each of which
-    /// costs a scan some steps per period.
+    /// Takes a class away, the losses and the trials: a period explains them. Returns how many progressions that
+    /// leaves, each of which costs a scan some steps per period.
     pub fn take(&mut self, class: Class) -> usize {
         for i in 0..class.width {
             let one = Progression { step: class.n, residue: (class.residue + i) % class.n, sign: -1 };
@@ -194,8 +194,8 @@ impl Progression {
         }
     }
 
-    /// The numbers in both, with the sign that taking `self`'s away from `other`'s needs; none when there are none, or so few that
-    /// they are no matter.
+    /// The numbers in both, with the sign that taking `self`'s away from `other`'s needs; none when there are none,
+    /// or so few that they are no matter.
     fn intersect(&self, other: Progression) -> Option<Progression> {
         let common = gcd(self.step, other.step);
         if !self.residue.abs_diff(other.residue).is_multiple_of(common) {
@@ -212,8 +212,8 @@ impl Progression {
     }
 }
 
-/// Adds how often each residue occurs in the ranges, as differences: the sum of the first `i + 1` of them is the count of residue `i` modulo
-/// their number.
+/// Adds how often each residue occurs in the ranges, as differences: the sum of the first `i + 1` of them is the
+/// count of residue `i` modulo their number.
 fn step_through(ranges: &[(i64, i64)], differences: &mut [i64]) {
     let n = differences.len() as u64;
     for &(from, until) in ranges {
