@@ -15,7 +15,8 @@ fn run(from: i64, length: i64) -> Run {
     Run { from, until: from + length, first_ms: from, last_ms: from + length - 1 }
 }
 
-/// Runs of this length at independent places, so many that about `LOSSES` numbers are lost, in this many equal segments.
+/// Runs of this length at independent places, so many that about `LOSSES` numbers are lost, in this many equal
+/// segments.
 fn independent(length: i64, segments: i64) -> Vec<Segment> {
     let rng = &mut StdRng::seed_from_u64(1);
     let rate = LOSSES as f64 / TRIALS as f64 / length as f64;

@@ -1,9 +1,10 @@
 //! Bursts of loss, by RFC 3357, and whether they are longer than independence allows.
 //!
-//! The RFC's *loss distance* is the difference between successive lost numbers, and a *loss period* a stretch of losses at distance 1.
-//! Losses at independent times meet too, the more the higher the rate; so what is tested is how often they do, given how many there are.
-//! Of K losses among N numbers in random order, those that directly follow another are hypergeometric (the runs of
-//! A. Wald & J. Wolfowitz 1940). A counter is cut into a few strata, so that a rate that drifts is no burst.
+//! The RFC's *loss distance* is the difference between successive lost numbers, and a *loss period* a stretch of
+//! losses at distance 1. Losses at independent times meet too, the more the higher the rate; so what is tested is
+//! how often they do, given how many there are. Of K losses among N numbers in random order, those that directly
+//! follow another are hypergeometric (the runs of A. Wald & J. Wolfowitz 1940). A counter is cut into a few strata,
+//! so that a rate that drifts is no burst.
 
 use std::collections::BTreeMap;
 
@@ -47,8 +48,8 @@ pub struct Burst {
     pub distances: Vec<(u64, u64)>,
     /// The share of the losses that are noticeable: Type-P-One-Way-Loss-Noticeable-Rate, as a fraction.
     pub noticeable: f64,
-    /// ln of an upper bound of the corrected p: of the expected number of counters whose losses meet as often, or in a run as long, were
-    /// they independent.
+    /// ln of an upper bound of the corrected p: of the expected number of counters whose losses meet as often, or
+    /// in a run as long, were they independent.
     pub ln_p: f64,
     /// Whether that is below α.
     pub bursty: bool,
@@ -132,8 +133,8 @@ fn strata(segment: &Segment, count: u64) -> impl Iterator<Item = Stratum> {
     })
 }
 
-/// ln of Chernoff's bound of P(at least as many meetings), given the losses of each stratum. W. Hoeffding 1963: the moment generating
-/// function of a hypergeometric variable is at most that of the binomial one with its mean.
+/// ln of Chernoff's bound of P(at least as many meetings), given the losses of each stratum. W. Hoeffding 1963: the
+/// moment generating function of a hypergeometric variable is at most that of the binomial one with its mean.
 fn ln_p_meetings(segments: &[Segment], trials: u64) -> f64 {
     let share = |segment: &Segment| (segment.trials() as f64 / trials.max(1) as f64 * STRATA as f64).round().max(1.0);
     let strata = segments.iter().flat_map(|segment| strata(segment, share(segment) as u64));
@@ -156,7 +157,8 @@ fn ln_p_meetings(segments: &[Segment], trials: u64) -> f64 {
     (moments - low * meetings).min(0.0)
 }
 
-/// ln of a bound of P(a run as long in any segment), given the losses of each: the expected number of places where one fits.
+/// ln of a bound of P(a run as long in any segment), given the losses of each: the expected number of places where
+/// one fits.
 fn ln_p_longest(segments: &[Segment]) -> f64 {
     // Where everything is lost, one run is all there can be.
     let judged = segments.iter().filter(|segment| (1..segment.trials()).contains(&segment.lost()));

@@ -40,8 +40,8 @@ impl Counter {
         self
     }
 
-    /// Bursts that make up about `share` of all numbers, of a geometric length with this mean, in which each number is lost with
-    /// probability `inside` (E. N. Gilbert's channel).
+    /// Bursts that make up about `share` of all numbers, of a geometric length with this mean, in which each number
+    /// is lost with probability `inside` (E. N. Gilbert's channel).
     pub fn bursts(mut self, rng: &mut StdRng, share: f64, mean: f64, inside: f64) -> Self {
         let mut bad = false;
         for lost in &mut self.lost {

@@ -1,8 +1,8 @@
 //! Tails of the discrete distributions that losses are judged by, as natural logarithms.
 //!
-//! Probability masses are C. Loader's saddle-point form ("Fast and Accurate Computation of Binomial Probabilities", 2000;
-//! R's `dbinom` and `dhyper`): a difference of log-gammas would lose all its digits at 10¹² trials. A tail is the mass at its edge times
-//! a sum of ratios that starts at one, so a tail of e^−10⁶ is as exact as one of a half.
+//! Probability masses are C. Loader's saddle-point form ("Fast and Accurate Computation of Binomial Probabilities",
+//! 2000; R's `dbinom` and `dhyper`): a difference of log-gammas would lose all its digits at 10¹² trials. A tail is
+//! the mass at its edge times a sum of ratios that starts at one, so a tail of e^−10⁶ is as exact as one of a half.
 
 use std::f64::consts::{LN_2, TAU};
 
@@ -105,8 +105,8 @@ fn sum(mut x: f64, step: f64, ratio: impl Fn(f64) -> f64) -> f64 {
     }
 }
 
-/// Wilson's interval for the rate behind `hits` of `trials`, `z` standard errors to each side (1.96 for 95 %); all of [0, 1] without trials.
-/// Brown, Cai & DasGupta, "Interval Estimation for a Binomial Proportion", 2001.
+/// Wilson's interval for the rate behind `hits` of `trials`, `z` standard errors to each side (1.96 for 95 %); all
+/// of [0, 1] without trials. Brown, Cai & DasGupta, "Interval Estimation for a Binomial Proportion", 2001.
 pub fn wilson(hits: u64, trials: u64, z: f64) -> (f64, f64) {
     if trials == 0 {
         return (0.0, 1.0);

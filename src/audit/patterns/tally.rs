@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::losses::{Run, Segment};
 
-/// One counter as it grows. Costs some steps per run of losses and none per number; what is kept is the newest losses, up to a
-/// bound. Older ones are forgotten *with their trials*, so that what is left is a sample as fair as the whole.
+/// One counter as it grows. Costs some steps per run of losses and none per number; what is kept is the newest
+/// losses, up to a bound. Older ones are forgotten *with their trials*, so that what is left is a sample as fair as
+/// the whole.
 ///
-/// Losses may come in any order, more than once, and be reversed by a late arrival. A segment is addressed by the id that
-/// [`restart`](Self::restart) gave it; what is said of a forgotten one is ignored.
+/// Losses may come in any order, more than once, and be reversed by a late arrival. A segment is addressed by the
+/// id that [`restart`](Self::restart) gave it; what is said of a forgotten one is ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     segments: Vec<Segment>,
@@ -48,7 +49,8 @@ impl Tally {
         }
     }
 
-    /// Numbers are lost; they were eligible. Those before the segment's first number are ignored, and those known to be lost count once.
+    /// Numbers are lost; they were eligible. Those before the segment's first number are ignored, and those known
+    /// to be lost count once.
     pub fn lose(&mut self, segment: u64, mut run: Run) {
         let Some(segment) = self.segment(segment) else { return };
         run.from = run.from.max(segment.from);
@@ -91,8 +93,8 @@ impl Tally {
         self.forget();
     }
 
-    /// What is kept, in order: the input of [`super::periodic::judge`] and [`super::bursts::judge`]. A segment index in what they say,
-    /// plus [`oldest`](Self::oldest), is a segment's id.
+    /// What is kept, in order: the input of [`super::periodic::judge`] and [`super::bursts::judge`]. A segment
+    /// index in what they say, plus [`oldest`](Self::oldest), is a segment's id.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }

@@ -51,8 +51,8 @@ const NULLS: &[(&str, Make)] = &[
     }),
 ];
 
-/// A few clusters, each with a stride: periodic inside, and all of them on one residue in 1 of 1,024 runs. Nothing can tell that from a period, so
-/// it is shown and not judged.
+/// A few clusters, each with a stride: periodic inside, and all of them on one residue in 1 of 1,024 runs. Nothing
+/// can tell that from a period, so it is shown and not judged.
 const FEW_CLUSTERS: (&str, Make) =
     ("every 4th lost in 6 stretches of 500", |rng| counter().stretches(rng, 6, 500..501, 4).segments());
 

@@ -8,8 +8,8 @@ use super::scan::Candidate;
 /// Distances needed: four losses have three.
 const LEAST_DISTANCES: u64 = 3;
 
-/// The period that all losses keep, across restarts or each segment by itself; none when they keep none, or chance would do it as easily. `ln_scans` as in
-/// [`super::scan::Scan`].
+/// The period that all losses keep, across restarts or each segment by itself; none when they keep none, or chance
+/// would do it as easily. `ln_scans` as in [`super::scan::Scan`].
 pub fn exact(groups: &[Group], ln_alpha: f64, ln_scans: f64) -> Option<Candidate> {
     let anchors = groups.iter().enumerate().filter_map(|(i, group)| Some((i, group.runs.first()?.0)));
     let anchors: Vec<(usize, i64)> = anchors.collect();
@@ -47,7 +47,8 @@ pub fn exact(groups: &[Group], ln_alpha: f64, ln_scans: f64) -> Option<Candidate
     }
 }
 
-/// ln of the chance that so many distances are all multiples of one n ≥ `g`: Σ n^−k over those n is below g^−k (1 + g / (k − 1)).
+/// ln of the chance that so many distances are all multiples of one n ≥ `g`: Σ n^−k over those n is below g^−k (1 +
+/// g / (k − 1)).
 fn judge(g: u64, distances: u64, ln_scans: f64) -> Option<f64> {
     if g < 2 || distances < LEAST_DISTANCES {
         return None;

@@ -1,13 +1,14 @@
 //! From a sample to findings: scan, look closely at the winner, take it away, scan again.
 
 use std::collections::BTreeMap;
+use std::f64::consts::LN_2;
 
 use super::super::losses::{Run, Segment};
 use super::super::tails::wilson;
 use super::exact::exact;
 use super::sample::{Class, Group, residue};
 use super::scan::{Candidate, Cell, Scan, Table, gain, ln_tail, total};
-use super::{EXACT_SHARE, Loss, MOST_PERIODS, Periodic, Phase, Settings, Unit};
+use super::{EXACT_SHARE, LONGEST_SCANNED, Limits, Loss, MOST_PERIODS, Periodic, Phase, Settings, Unit};
 
 /// Rounds of scanning, those that only put a fixed number aside included.
 const MOST_ROUNDS: usize = 32;
@@ -37,25 +38,27 @@ pub struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// The scan, told to look for `kinds` of phases.
-    pub fn scan(&self, kinds: f64) -> Scan {
+    /// What a scan of this sample is told. In several segments, the same residue everywhere and one of its own in
+    /// each are both looked for.
+    fn scan(&self, groups: &[Group]) -> Scan {
+        let several = groups.iter().filter(|group| !group.runs.is_empty()).count() > 1;
+        let ln_scans = self.ln_counters + if several { LN_2 } else { 0.0 };
         Scan {
-            largest: u64::from(self.settings.largest_period),
+            largest: u64::from(self.settings.largest_period.min(LONGEST_SCANNED)),
             ln_alpha: self.settings.alpha.ln(),
-            ln_scans: self.ln_counters + kinds.ln() - (1.0 - EXACT_SHARE).ln(),
+            ln_scans: ln_scans - (1.0 - EXACT_SHARE).ln(),
+            ln_exact: ln_scans - EXACT_SHARE.ln(),
         }
     }
 
-    /// The periods of a sample, and what they leave unexplained.
-    pub fn find(&self, mut groups: Vec<Group>) -> (Vec<Periodic>, Cell) {
-        // In several segments, the same residue everywhere and one of its own in each are both looked for.
-        let kinds = if groups.iter().filter(|group| !group.runs.is_empty()).count() > 1 { 2.0 } else { 1.0f64 };
-        let scan = self.scan(kinds);
+    /// The periods of a sample, and what else could have been found.
+    pub fn find(&self, mut groups: Vec<Group>) -> (Vec<Periodic>, Limits) {
+        let scan = self.scan(&groups);
         let mut found = Vec::new();
-        if let Some(candidate) = exact(&groups, scan.ln_alpha, self.ln_counters + kinds.ln() - EXACT_SHARE.ln()) {
+        if let Some(candidate) = exact(&groups, scan.ln_alpha, scan.ln_exact) {
             let classes = candidate.classes.clone();
             found.extend(self.explain(&candidate, &classes, true, &mut groups).0);
-            return (found, total(&groups));
+            return (found, Limits::new(&scan, total(&groups)));
         }
         for _ in 0..MOST_ROUNDS {
             let wider = |candidate: Candidate| {
@@ -76,10 +79,11 @@ impl Finder<'_> {
                 break;
             }
         }
-        (found, total(&groups))
+        (found, Limits::new(&scan, total(&groups)))
     }
 
-    /// Takes the candidate's losses and trials away and says what they were; and how many progressions that leaves in a group.
+    /// Takes the candidate's losses and trials away and says what they were; and how many progressions that leaves
+    /// in a group.
     fn explain(
         &self,
         candidate: &Candidate,
@@ -95,7 +99,8 @@ impl Finder<'_> {
             background: rest.rate(),
             ln_p: candidate.ln_p,
             exact,
-            // Quasi-likelihood: evidence from dependent hits counts for as many independent ones as have their variance.
+            // Quasi-likelihood: evidence from dependent hits counts for as many independent ones as have their
+            // variance.
             burst_like: (candidate.ln_p - candidate.ln_tests) / dispersion + candidate.ln_tests
                 >= self.settings.alpha.ln(),
             ..periodic
@@ -161,8 +166,8 @@ fn predict(class: Class, from: i64) -> Vec<i64> {
     std::iter::successors(first, next).take(3).collect()
 }
 
-/// The candidate's classes with the neighbouring residues that are significant too, each among what is left; and by how much
-/// they raise the log likelihood, less ln n for each choice made.
+/// The candidate's classes with the neighbouring residues that are significant too, each among what is left; and by
+/// how much they raise the log likelihood, less ln n for each choice made.
 fn widen(candidate: &Candidate, groups: &[Group], scan: &Scan) -> (Vec<(usize, Class)>, f64) {
     let n = candidate.n as usize;
     // The winner's residue of each group at 0.
@@ -192,8 +197,8 @@ fn widen(candidate: &Candidate, groups: &[Group], scan: &Scan) -> (Vec<(usize, C
     (classes, gain(all.less(rest), all) - f64::from(choices) * (n as f64).ln())
 }
 
-/// The one number, of those that the candidate explains, without which nothing significant is left: a number that many segments lose,
-/// such as their first, is on one residue of every period and shows none.
+/// The one number, of those that the candidate explains, without which nothing significant is left: a number that
+/// many segments lose, such as their first, is on one residue of every period and shows none.
 fn fixed_number(candidate: &Candidate, groups: &[Group], scan: &Scan) -> Option<i64> {
     let mut times: BTreeMap<i64, u64> = BTreeMap::new();
     hits(&candidate.classes, groups).into_iter().for_each(|(_, number)| *times.entry(number).or_insert(0) += 1);

@@ -12,16 +12,16 @@ const PERIODS: [u64; 9] = [2, 5, 10, 20, 50, 100, 200, 500, 1000];
 /// A period is detectable when it is found with at least this probability.
 const POWER: f64 = 0.9;
 
-/// The detection limit of a counter: what a period would have needed to be found, with a probability of 90 %, among that many
-/// trials with that background, in one phase.
+/// The detection limit of a counter: what a period would have needed to be found, with a probability of 90 %, among
+/// that many trials with that background, in one phase.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Numbers that were eligible, outages apart.
     pub trials: u64,
     /// The share of them that was lost without a period.
     pub background: f64,
-    /// The shortest and the longest period that would have been found if every nth number were lost; absent when none would.
-    /// Without any background, periods far above the scanned ones would.
+    /// The shortest and the longest period that would have been found if every nth number were lost; absent when
+    /// none would. Without any background, periods far above the scanned ones would.
     pub smallest: Option<u64>,
     pub largest: Option<u64>,
     /// The least hit rate that would have been found, for some periods.
@@ -31,15 +31,15 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     pub n: u64,
-    /// The share of the numbers on the period's residue that must be lost, background included; absent when even all would
-    /// not do.
+    /// The share of the numbers on the period's residue that must be lost, background included; absent when even
+    /// all would not do.
     pub hit_rate: Option<f64>,
 }
 
 impl Limits {
     /// `rest` is what no period explains.
     pub fn new(scan: &Scan, rest: Cell) -> Self {
-        let exact = |n| rest.lost == 0 && exact::finds(n, rest.trials, scan.ln_alpha, scan.ln_scans);
+        let exact = |n| rest.lost == 0 && exact::finds(n, rest.trials, scan.ln_alpha, scan.ln_exact);
         let always = |&n: &u64| exact(n) || threshold(scan, rest, n).is_some();
         let scanned = || 2..=scan.largest.min(rest.trials / 2);
         let longest = Some(exact::longest(rest.trials)).filter(|&n| exact(n));

@@ -1,23 +1,27 @@
 //! Periodic loss: "every nth message silently fails".
 //!
 //! For each period n up to a bound, and each residue modulo n, the losses on that residue are compared with what a
-//! hypergeometric distribution allows that knows how many numbers were eligible and how many were lost. Unlike spectra and χ² over a whole table, this
-//! raises no false alarm on bursts: a burst puts at most one more loss on a residue than on another.
+//! hypergeometric distribution allows that knows how many numbers were eligible and how many were lost. Unlike
+//! spectra and χ² over a whole table, this raises no false alarm on bursts: a burst puts at most one more loss on a
+//! residue than on another.
 //!
-//! * Among significant periods, the one wins that raises the log likelihood most, less ln n. Its losses *and trials* are taken away and the rest is
-//!   scanned again, so its divisors and multiples vanish and a second period shows.
-//! * Runs of 64 and more are outages. They are no trials of the scan over losses, so they neither hide a period nor make one;
-//!   a second pass looks for periods among them, each counted once, at its start.
+//! * Among significant periods, the one wins that raises the log likelihood most, less ln n. Its losses *and
+//!   trials* are taken away and the rest is scanned again, so its divisors and multiples vanish and a second period
+//!   shows.
+//! * Runs of 64 and more are outages. They are no trials of the scan over losses, so they neither hide a period nor
+//!   make one; a second pass looks for periods among them, each counted once, at its start.
 //! * After a restart the losing residue may be the same (the cause counts what is numbered) or another (the cause has a
 //!   counter of its own). Both are looked for.
 //!   A number that many segments lose, such as their first, shows no period and is put aside.
 //! * Every p is multiplied by the residues of its period, by the number of periods, by the counters that are
 //!   judged, and by the passes. The number of false alarms among all counters is expected to stay below α.
-//! * Clustered loss with a stride inside the clusters (one partition of four is down for a while, again and again) favours a residue by
-//!   accident. So the log p is divided by the dispersion of the hits along the counter, where that is above that of independent hits. What
-//!   is significant only without that is [burst-like](Periodic::burst_like).
+//! * Clustered loss with a stride inside the clusters (one partition of four is down for a while, again and again)
+//!   favours a residue by accident. So the log p is divided by the dispersion of the hits along the counter, where
+//!   that is above that of independent hits. What is significant only without that is
+//!   [burst-like](Periodic::burst_like).
 //!
-//! Leahy et al. 1983 (epoch folding is right for pulses as narrow as one number); Bélanger 2016 (trial periods must be paid for).
+//! Leahy et al. 1983 (epoch folding is right for pulses as narrow as one number); Bélanger 2016 (trial periods must
+//! be paid for).
 
 mod exact;
 mod find;
@@ -47,12 +51,15 @@ const MOST_PERIODS: usize = 8;
 /// A segment's numbers before its last 2⁴⁸ are not looked at, so that sums of trials are exact.
 const LONGEST: i64 = 1 << 48;
 
+/// No longer period is scanned for, whatever the settings say: a scan costs its square.
+const LONGEST_SCANNED: u32 = 1 << 16;
+
 /// The exact short cut may spend this share of α, the scan the rest.
 const EXACT_SHARE: f64 = 0.1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Periods from 2 to this are scanned. Periods found without noise may be longer.
+    /// Periods from 2 to this, at most 65,536, are scanned. Periods found without noise may be longer.
     pub largest_period: u32,
     /// The expected number of false alarms over everything that is judged.
     pub alpha: f64,
@@ -85,7 +92,8 @@ pub struct Periodic {
     pub n: u64,
     /// The losing numbers modulo n, in the latest segment that shows the period. Not negative.
     pub residue: u64,
-    /// Neighbouring residues that lose too, from `residue` upwards and cyclically: 1, unless the losses jitter or come in bursts.
+    /// Neighbouring residues that lose too, from `residue` upwards and cyclically: 1, unless the losses jitter or
+    /// come in bursts.
     pub width: u64,
     pub unit: Unit,
     /// Losses on the residues.
@@ -99,8 +107,8 @@ pub struct Periodic {
     pub background: f64,
     /// The share of all lost numbers of the counter, outages included, that are hits or in outages that are.
     pub share: f64,
-    /// ln of the corrected p: of the expected number of findings as strong as this, were there no period. It is that of the best
-    /// single residue, so for a width above 1 it is an upper bound.
+    /// ln of the corrected p: of the expected number of findings as strong as this, were there no period. It is
+    /// that of the best single residue, so for a width above 1 it is an upper bound.
     pub ln_p: f64,
     pub first: Loss,
     pub last: Loss,
@@ -145,7 +153,7 @@ pub fn judge(segments: &[Segment], settings: &Settings) -> Judgement {
     let passes = if total(&outages).lost >= scan::LEAST_LOSSES { 2.0 } else { 1.0 };
     let ln_counters = (settings.counters.max(1) as f64 * passes).ln();
     let finder = |unit| Finder { segments, settings, unit, ln_counters };
-    let (mut periods, rest) = finder(Unit::Number).find(numbers);
+    let (mut periods, limits) = finder(Unit::Number).find(numbers);
     if passes > 1.0 {
         let (of_outages, _) = finder(Unit::Outage).find(outages);
         // Bursts about as long as an outage are seen in both passes.
@@ -153,7 +161,6 @@ pub fn judge(segments: &[Segment], settings: &Settings) -> Judgement {
         let of_outages: Vec<_> = of_outages.into_iter().filter(new).collect();
         periods.extend(of_outages);
     }
-    let limits = Limits::new(&finder(Unit::Number).scan(1.0), rest);
     Judgement { periods, limits }
 }
 

@@ -8,6 +8,9 @@ use super::super::losses::span;
 /// Runs from here on are ranges in a table of differences; shorter ones are counted number by number, which is cheaper.
 const RANGE: u64 = 3;
 
+/// Two progressions of which fewer than one number in this many of the sparser are in both have none in common.
+const MOST_SPARSE: u64 = 1 << 16;
+
 /// Numbers congruent to `residue` modulo `step`, counted `sign` times.
 #[derive(Clone, Copy)]
 struct Progression {
@@ -152,8 +155,8 @@ impl Group {
         self.stretches.iter().map(|&(from, until)| span(from, until)).sum()
     }
 
-    /// Takes a class away, the losses and the trials: a period explains them. Returns how many progressions that leaves, each of which
-    /// costs a scan some steps per period.
+    /// Takes a class away, the losses and the trials: a period explains them. Returns how many progressions that
+    /// leaves, each of which costs a scan some steps per period.
     pub fn take(&mut self, class: Class) -> usize {
         for i in 0..class.width {
             let one = Progression { step: class.n, residue: (class.residue + i) % class.n, sign: -1 };
@@ -191,23 +194,26 @@ impl Progression {
         }
     }
 
-    /// The numbers in both, with the sign that taking `self`'s away from `other`'s needs; none when there are none. One number
-    /// too many or too few is no matter, so neither is a step longer than counters are.
+    /// The numbers in both, with the sign that taking `self`'s away from `other`'s needs; none when there are none,
+    /// or so few that they are no matter.
     fn intersect(&self, other: Progression) -> Option<Progression> {
         let common = gcd(self.step, other.step);
         if !self.residue.abs_diff(other.residue).is_multiple_of(common) {
             return None;
         }
-        let step = (self.step / common).checked_mul(other.step).filter(|&step| step < 1 << 40)?;
+        let step = (self.step / common).checked_mul(other.step).filter(|&step| step < 1 << 62)?;
         let (long, short) = if self.step < other.step { (other, *self) } else { (*self, other) };
+        if short.step / common > MOST_SPARSE {
+            return None;
+        }
         let number = |i: u64| long.residue + i * long.step;
         let i = (0..short.step / common).find(|&i| number(i) % short.step == short.residue)?;
         Some(Progression { step, residue: number(i), sign: -self.sign })
     }
 }
 
-/// Adds how often each residue occurs in the ranges, as differences: the sum of the first `i + 1` of them is the count of residue `i` modulo
-/// their number.
+/// Adds how often each residue occurs in the ranges, as differences: the sum of the first `i + 1` of them is the
+/// count of residue `i` modulo their number.
 fn step_through(ranges: &[(i64, i64)], differences: &mut [i64]) {
     let n = differences.len() as u64;
     for &(from, until) in ranges {

@@ -44,6 +44,8 @@ pub struct Scan {
     pub ln_alpha: f64,
     /// ln of the number of scans this one is among: counters, and what is scanned of each.
     pub ln_scans: f64,
+    /// The same for the exact short cut.
+    pub ln_exact: f64,
 }
 
 struct Best {
@@ -54,9 +56,9 @@ struct Best {
 }
 
 impl Scan {
-    /// ln of what a p of one residue of `n` is multiplied by. Each period gets the same share of α, and each of its residues the
-    /// same share of that: a weighted Bonferroni correction (Genovese, Roeder & Wasserman 2006) that does not let the many residues of long
-    /// periods drown the short ones.
+    /// ln of what a p of one residue of `n` is multiplied by. Each period gets the same share of α, and each of its
+    /// residues the same share of that: a weighted Bonferroni correction (Genovese, Roeder & Wasserman 2006) that
+    /// does not let the many residues of long periods drown the short ones.
     pub fn ln_tests(&self, n: u64) -> f64 {
         (n as f64).ln() + self.ln_periods()
     }
@@ -102,7 +104,8 @@ impl Scan {
         tables.all.peaks().into_iter().filter_map(significant).min_by(|a, b| a.ln_p.total_cmp(&b.ln_p))
     }
 
-    /// A residue of its own in each segment: R. A. Fisher's combination of the segments' p values, each corrected for its residues.
+    /// A residue of its own in each segment: R. A. Fisher's combination of the segments' p values, each corrected
+    /// for its residues.
     fn own(&self, tables: &Tables) -> Option<Best> {
         let n = tables.all.lost.len() as u64;
         let ln_n = (n as f64).ln();
@@ -221,7 +224,8 @@ impl Table {
         self.trials.truncate(half);
     }
 
-    /// The residues that no other beats in losses and fewness of trials both; the least likely one is among them. One loss is no peak.
+    /// The residues that no other beats in losses and fewness of trials both; the least likely one is among them.
+    /// One loss is no peak.
     fn peaks(&self) -> Vec<(u64, Cell)> {
         let most = self.lost.iter().copied().max().unwrap_or(0);
         if most < 2 {
@@ -307,7 +311,8 @@ impl Cell {
     }
 }
 
-/// ln P(at least `cell.lost` losses on `cell.trials` trials), given those of all; none when it is surely not below `limit`.
+/// ln P(at least `cell.lost` losses on `cell.trials` trials), given those of all; none when it is surely not below
+/// `limit`.
 pub fn ln_tail(cell: Cell, all: Cell, limit: f64) -> Option<f64> {
     if cell.lost as f64 * all.trials as f64 <= cell.trials as f64 * all.lost as f64 {
         return None;

@@ -70,7 +70,8 @@ proptest! {
         }
     }
 
-    /// Where losses are, not how they are cut into runs or where numbers begin, decides; a shift by d moves the residue by d.
+    /// Where losses are, not how they are cut into runs or where numbers begin, decides; a shift by d moves the
+    /// residue by d.
     #[test]
     fn a_shift_moves_the_residue_and_nothing_else(seed in 0u64..1000, shift in -1_000_000_000_000i64..1_000_000_000_000) {
         let rng = &mut rng(seed);
@@ -107,7 +108,8 @@ fn a_finding_says_what_was_planted() {
     assert_eq!((found.first.number, found.first.ms, found.last.number, found.last.ms), (37, 37, 19_937, 19_937));
     assert_eq!(found.next, [20_037, 20_137, 20_237]);
     assert!(found.phases.is_empty() && !found.exact && !found.burst_like);
-    // All 200 numbers of a residue are lost: C(19800, lost − 200) / C(20000, lost) = Π (lost − i) / (20000 − i), times 100 residues, 999 periods, over 0.9.
+    // All 200 numbers of a residue are lost: C(19800, lost − 200) / C(20000, lost) = Π (lost − i) / (20000 − i),
+    // times 100 residues, 999 periods, over 0.9.
     let tail: f64 = (0..200).map(|i| ((lost - i) as f64 / (20_000 - i) as f64).ln()).sum();
     assert!((found.ln_p - (tail + (100.0 * 999.0 / 0.9f64).ln())).abs() < 1e-6, "{}", found.ln_p);
     assert_eq!(judgement.limits.trials, 19_800);
