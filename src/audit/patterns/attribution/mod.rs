@@ -66,7 +66,7 @@ pub struct Cause {
     pub ln_p: f64,
     /// Attributes that cannot be told apart from this one with what was seen.
     pub ties: Vec<Named>,
-    /// When it began, if it began in the time looked at.
+    /// When it began, if it began after the first tenth of the units and before the last, where a step cannot be told from a burst.
     pub since: Option<Since>,
     /// Whether `sent` was estimated from the sample.
     pub estimated: bool,

@@ -7,8 +7,9 @@ use super::tables::ln_p_of_deviance;
 const LEVEL: f64 = 1e-4;
 /// Drifts taken for a step, among those that pass the rest.
 const DRIFT: f64 = 1e-3;
-/// Each side holds at least this part of the units, and the step must still be seen within this part on both sides of it.
-const LEAST_SIDE: f64 = 1.0 / 16.0;
+/// Each side holds at least this part of the units, as a step up shortly before the end cannot be told from a burst.
+const LEAST_SIDE: f64 = 1.0 / 10.0;
+/// Within this part of the units, on both sides of it, the step must still be seen.
 const NEAR: f64 = 1.0 / 8.0;
 const LEAST_LOST: u64 = 8;
 /// Pieces in which dispersion is measured, for each side.
