@@ -17,7 +17,8 @@ use crate::source::{Assignment, Batch, Event, PartitionInfo, Sink};
 
 /// Rows gathered before they are passed on in the middle of an answer.
 const CHUNK_ROWS: usize = 32 * 1024;
-/// How often partitions that only grow older are passed on, all in one message: thousands of them may be at rest.
+/// While an audit follows, partitions that only grow older are passed on so often, all in one message: thousands of them
+/// may be at rest.
 const REST_EVERY: Duration = Duration::from_secs(1);
 
 struct Slot {
@@ -58,9 +59,10 @@ pub struct ReaderSink {
     progress: Arc<Progress>,
     clock: Clock,
     indexes: Option<Arc<Indexes>>,
-    /// Partitions at rest since that was last passed on, and when it was.
+    /// Stream times of partitions at rest since they were last passed on, and when that was.
     at_rest: FxHashMap<u32, i64>,
     rested: Instant,
+    rest_every: Duration,
 }
 
 impl ReaderSink {
@@ -72,7 +74,9 @@ impl ReaderSink {
     ) -> Self {
         let (clock, indexes) = (settings.clock.clone(), settings.indexes.clone());
         let (slots, at_rest) = (FxHashMap::default(), FxHashMap::default());
-        Self { partitions, slots, queue, progress, clock, indexes, at_rest, rested: Instant::now() }
+        // A bounded run comes to each end once.
+        let rest_every = if settings.follow { REST_EVERY } else { Duration::ZERO };
+        Self { partitions, slots, queue, progress, clock, indexes, at_rest, rested: Instant::now(), rest_every }
     }
 
     /// Passes on what was held back.
@@ -99,7 +103,7 @@ impl ReaderSink {
         }
         let stream_time = slot.audit.state.stream_time;
         self.at_rest.insert(index, stream_time);
-        if self.rested.elapsed() >= REST_EVERY {
+        if self.rested.elapsed() >= self.rest_every {
             self.rested = Instant::now();
             self.end();
         }
@@ -192,5 +196,105 @@ impl Sink for ReaderSink {
 
     fn stopped(&self) -> bool {
         self.progress.is_stopped()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicI64;
+
+    use crossbeam_channel::{Receiver, unbounded};
+
+    use super::*;
+    use crate::audit::coverage::Isolation;
+    use crate::identify::Rules;
+    use crate::source::Cleanup;
+
+    const PARTITIONS: i32 = 3;
+
+    fn sink(follow: bool, now: Arc<AtomicI64>) -> (ReaderSink, Receiver<Message>) {
+        let settings = Settings {
+            rules: Rules::default(),
+            wait: Duration::from_secs(30),
+            horizon: Duration::from_secs(3600),
+            sequence_start: None,
+            timestamp_bound: Duration::from_secs(60),
+            isolation: Isolation::ReadCommitted,
+            ledger: None,
+            key: None,
+            memory_bytes: 1 << 20,
+            commit_every: Duration::from_secs(5),
+            follow,
+            clock: Arc::new(move || now.load(Ordering::Relaxed)),
+            indexes: None,
+        };
+        let partitions = Arc::new(Partitions::new(Vec::new(), &settings, [0; 192]));
+        let (sender, receiver) = unbounded();
+        let mut sink = ReaderSink::new(partitions, sender, Arc::default(), &settings);
+        for partition in 0..PARTITIONS {
+            let topic = Arc::from("quiet");
+            let (topic_id, cleanup, has_headers) = (None, Cleanup::Unknown, true);
+            let (from, until, log_start) = (0, None, 0);
+            sink.register(PartitionInfo { topic, topic_id, partition, cleanup, has_headers, from, until, log_start });
+        }
+        (sink, receiver)
+    }
+
+    fn look_at_all(sink: &mut ReaderSink) {
+        for index in 0..PARTITIONS as u32 {
+            sink.event(index, Event::AtEnd);
+            sink.pass_on(index);
+        }
+    }
+
+    /// Stream times by partition, a line for each message; nothing else may come.
+    fn said(receiver: &Receiver<Message>) -> Vec<Vec<(u32, i64)>> {
+        let at_rest = |message| match message {
+            Message::AtRest(mut partitions) => {
+                partitions.sort_unstable();
+                partitions
+            }
+            _ => panic!("nothing but time has passed"),
+        };
+        receiver.try_iter().map(at_rest).collect()
+    }
+
+    #[test]
+    fn partitions_at_rest_are_passed_on_together_with_their_last_time() {
+        let now = Arc::new(AtomicI64::new(0));
+        let (mut sink, receiver) = sink(true, now.clone());
+        // As if it had just been passed on, and as if a second had gone by.
+        sink.rested = Instant::now() + Duration::from_secs(60);
+        for time in 1..=100 {
+            now.store(time, Ordering::Relaxed);
+            look_at_all(&mut sink);
+        }
+        assert_eq!(said(&receiver), [] as [Vec<_>; 0]);
+        sink.rested = Instant::now().checked_sub(REST_EVERY).unwrap();
+        look_at_all(&mut sink);
+        assert_eq!(said(&receiver), [vec![(0, 100), (1, 100), (2, 100)]]);
+        sink.end();
+        assert_eq!(said(&receiver), [vec![(1, 100), (2, 100)]], "what came behind is not lost");
+        sink.end();
+        assert_eq!(said(&receiver), [] as [Vec<_>; 0]);
+    }
+
+    #[test]
+    fn a_bounded_run_tells_each_end_at_once() {
+        let (mut sink, receiver) = sink(false, Arc::new(AtomicI64::new(7)));
+        look_at_all(&mut sink);
+        assert_eq!(said(&receiver), [vec![(0, 7)], vec![(1, 7)], vec![(2, 7)]]);
+    }
+
+    #[test]
+    fn news_of_a_partition_goes_with_its_state() {
+        let (mut sink, receiver) = sink(true, Arc::new(AtomicI64::new(7)));
+        sink.event(1, Event::Watermarks { log_start: 0, high_watermark: 0, last_stable: 0 });
+        sink.event(1, Event::AtEnd);
+        sink.pass_on(1);
+        sink.end();
+        let Ok(Message::Chunk(chunk)) = receiver.try_recv() else { panic!("a chunk") };
+        assert_eq!((chunk.index, chunk.state.stream_time), (1, 7));
+        assert_eq!(said(&receiver), [] as [Vec<_>; 0]);
     }
 }

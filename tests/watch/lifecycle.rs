@@ -1,6 +1,8 @@
 //! Starting, stopping, reading the settings again, and what happens without a cluster.
 
-use std::process::Command;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use sordini_lab::{http, shared, wait_for};
 
@@ -91,6 +93,58 @@ fn without_a_cluster_it_waits_and_says_so() {
     });
     assert_eq!(http::get(&url("/livez")).unwrap().0, 200, "it is alive");
     assert_eq!(http::get(&url("/readyz")).unwrap().0, 503, "and not ready");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Whether the page answers somebody who trusts this certificate and no other.
+fn answers(port: u16, certificate: &str) -> bool {
+    let root = ureq::tls::Certificate::from_pem(certificate.as_bytes()).unwrap();
+    let tls = ureq::tls::TlsConfig::builder()
+        .root_certs(ureq::tls::RootCerts::new_with_certs(&[root]))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build();
+    let agent = ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(LIMIT)).build().new_agent();
+    agent.get(format!("https://localhost:{port}/livez")).call().is_ok()
+}
+
+/// As a renewal does: the files are replaced, the settings are not. A certificate that cannot be used changes nothing.
+#[test]
+fn certificates_are_read_again_with_the_settings() {
+    let (dir, port) = (tempfile::tempdir().unwrap(), sordini_lab::free_port());
+    let [config, certificate, key, log] = ["sordini.toml", "tls.crt", "tls.key", "log"].map(|f| dir.path().join(f));
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(&certificate, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        made.cert.pem()
+    };
+    let (state, kafka) = (dir.path().join("state"), sordini_lab::free_port());
+    let text = format!(
+        "version = 1\nstate = {state:?}\n[kafka]\n\"bootstrap.servers\" = \"127.0.0.1:{kafka}\"\n\
+         [serve]\nlisten = \"127.0.0.1:{port}\"\n[serve.tls]\ncertificate = {certificate:?}\nkey = {key:?}\n"
+    );
+    fs::write(&config, text).unwrap();
+    let first = renew();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sordini"));
+    let errors = fs::File::create(&log).unwrap();
+    let mut child =
+        command.args(["-v", "watch", "-c"]).arg(&config).stdin(Stdio::null()).stderr(errors).spawn().unwrap();
+    let read_again = || {
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    };
+    wait_for("the page answers", LIMIT, || answers(port, &first).then_some(()));
+    let second = renew();
+    assert!(answers(port, &first), "nobody asked for the new one yet");
+    read_again();
+    wait_for("the page shows the new certificate", LIMIT, || answers(port, &second).then_some(()));
+    assert!(!answers(port, &first), "and no longer the old one");
+    fs::write(&certificate, "no certificate").unwrap();
+    read_again();
+    let said = || fs::read_to_string(&log).unwrap().contains("going on with the old ones");
+    wait_for("the mistake is said", LIMIT, || said().then_some(()));
+    assert!(answers(port, &second), "it goes on");
     child.kill().unwrap();
     child.wait().unwrap();
 }

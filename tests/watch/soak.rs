@@ -17,9 +17,10 @@ use super::common::{Daemon, LIMIT, fill, name};
 
 const PARTITIONS: i32 = 4;
 const WAIT: &str = "4s";
-/// The audit's rules in the form of a file and of flags.
+/// The audit's rules in the form of a file and of flags. Little memory, so that it is full soon: what the ledger holds of its
+/// runs grows up to that.
 const RULES: &str = "id = \"header:event-id\"\nsession = \"header:producer\"\nsequence = \"header:seq\"\n\
-    sequence-end = \"header:seq-end\"\nsequence-start = 0\nwait = \"4s\"\ncommit-every = \"1s\"\n";
+    sequence-end = \"header:seq-end\"\nsequence-start = 0\nwait = \"4s\"\ncommit-every = \"1s\"\nmemory = \"8MiB\"\n";
 const FLAGS: [&str; 12] = [
     "--id",
     "header:event-id",
