@@ -226,6 +226,7 @@ mod tests {
             commit_every: Duration::from_secs(5),
             follow,
             clock: Arc::new(move || now.load(Ordering::Relaxed)),
+            flow: None,
             indexes: None,
         };
         let partitions = Arc::new(Partitions::new(Vec::new(), &settings, [0; 192]));

@@ -13,13 +13,7 @@ const QUANTILES: [(usize, &str); 4] = [(0, "0.5"), (1, "0.9"), (2, "0.99"), (3, 
 pub fn flows(audits: &BTreeMap<String, AuditView>, all: &mut All) {
     let known: Vec<&FlowSummary> =
         audits.values().filter_map(|audit| audit.report.as_ref()?.summary.flow.as_ref()).collect();
-    let hops = || {
-        let of =
-            |flow: &&'_ FlowSummary| flow.stages.iter().filter_map(|s| Some((s, s.hop.as_ref()?))).collect::<Vec<_>>();
-        known.iter().flat_map(move |flow| {
-            of(flow).into_iter().map(|(stage, hop)| (flow.flow.as_str(), stage.stage.as_str(), hop))
-        })
-    };
+    let hops = || known.iter().flat_map(|flow| hops_of(flow));
     family(all, &t::FLOW_OPEN, |s| known.iter().for_each(|flow| s.add([flow.flow.as_str().into()], flow.open)));
     type Figure = fn(&HopSummary) -> u64;
     let figures: [(&'static Family, Figure); 6] = [
@@ -49,6 +43,11 @@ pub fn flows(audits: &BTreeMap<String, AuditView>, all: &mut All) {
             }
         }
     });
+}
+
+/// Flow, stage and the hop that leads to it.
+fn hops_of(flow: &FlowSummary) -> impl Iterator<Item = (&str, &str, &HopSummary)> {
+    flow.stages.iter().filter_map(|stage| Some((flow.flow.as_str(), stage.stage.as_str(), stage.hop.as_ref()?)))
 }
 
 fn windows(burn: &Burn) -> [(&'static str, Option<f64>); 4] {
