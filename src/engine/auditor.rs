@@ -15,8 +15,9 @@ use super::trace::Ask;
 use super::{Chunk, EngineError, Message, Observer, Progress, Settings};
 use crate::audit::duplicates::Duplicates;
 use crate::audit::finding::{Finding, Grade, Kind, Rung};
+use crate::audit::patterns::retries::Retries;
 use crate::audit::sessions::SessionRules;
-use crate::identify::IdentityHasher;
+use crate::identify::{IdentityHasher, Observations};
 use crate::ledger::{Damage, Ledger, Part};
 use crate::source::SourceError;
 
@@ -57,6 +58,8 @@ pub struct Auditor<'a> {
     aged: bool,
     /// The flow whose stages the topics are.
     pub(super) flow: Option<Carried>,
+    /// By topic: identities that came again lately.
+    pub(super) retries: BTreeMap<String, Retries>,
     /// The journal's findings by id, once somebody asked for them while the audit runs.
     pub(super) known: Option<BTreeMap<String, Finding>>,
 }
@@ -86,7 +89,8 @@ impl<'a> Auditor<'a> {
                 duplicates.restore(key, case);
             }
         }
-        let flow = Carried::new(settings, state.flow.take(), ledger.secret());
+        let more = std::mem::take(&mut state.more);
+        let (flow, retries) = (Carried::new(settings, more.flow, ledger.secret()), more.retries);
         let session_rules = SessionRules {
             wait_ms: settings.wait.as_millis() as i64,
             start: settings.sequence_start,
@@ -112,6 +116,7 @@ impl<'a> Auditor<'a> {
             several: FxHashSet::default(),
             dirty: false,
             flow,
+            retries,
             aged: false,
             known: None,
         };
@@ -212,6 +217,7 @@ impl<'a> Auditor<'a> {
         progress.bytes.fetch_add(state.offsets.bytes.saturating_sub(known.offsets.bytes), Ordering::Relaxed);
         self.sessions(index, &mut seen);
         self.take_steps(index, &mut seen);
+        self.watch_retries(index, &seen);
         self.state.partitions[index as usize] = *state;
         self.fresh.extend(findings);
         if let Some(why) = failed {
@@ -245,6 +251,20 @@ impl<'a> Auditor<'a> {
         self.judge();
     }
 
+    fn watch_retries(&mut self, index: u32, seen: &Observations) {
+        if seen.sightings.identities.is_empty() || self.several.contains(&index) {
+            return;
+        }
+        let topic = &self.state.partitions[index as usize].topic;
+        if !self.retries.contains_key(topic) {
+            self.retries.insert(topic.clone(), Retries::default());
+        }
+        if let Some(retries) = self.retries.get_mut(topic) {
+            let rows = &seen.sightings;
+            rows.identities.iter().zip(&rows.timestamps).for_each(|(&identity, &at_ms)| retries.saw(identity, at_ms));
+        }
+    }
+
     /// Settles the buffer and writes everything in one step. Only then are findings shown.
     fn commit(&mut self, observer: &mut dyn Observer) -> Result<(), EngineError> {
         let newest = self.newest_second();
@@ -270,7 +290,7 @@ impl<'a> Auditor<'a> {
             changed.into_iter().map(|(identity, _)| identity).collect()
         };
         let flow = self.flow.as_ref().map(|carried| &carried.flows.state);
-        self.ledger.commit(&state::encode(&self.state, flow)?, &entries, self.slowest_second())?;
+        self.ledger.commit(&state::encode(&self.state, flow, &self.retries)?, &entries, self.slowest_second())?;
         (self.dirty, self.aged) = (false, false);
 
         if let Some(known) = &mut self.known {

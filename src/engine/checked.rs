@@ -25,6 +25,8 @@ struct Facts {
 pub struct Asked<'a> {
     pub rules: &'a Rules,
     pub sequence_start: Option<i64>,
+    /// The topics are the stages of a flow.
+    pub flow: bool,
     /// Lines of text instead of a log.
     pub is_text: bool,
 }
@@ -59,6 +61,7 @@ pub fn not_checked<'a>(
         }
         numbers(&facts, asked, &mut say);
         identities(&facts, asked.rules, &mut say);
+        patterns(&facts, asked, &mut say);
         log(&facts, asked.is_text, &mut say);
     }
     out
@@ -100,6 +103,20 @@ fn identities(facts: &Facts, rules: &Rules, say: &mut dyn FnMut(&[Kind], &str)) 
     }
 }
 
+fn patterns(facts: &Facts, asked: &Asked<'_>, say: &mut dyn FnMut(&[Kind], &str)) {
+    use Kind::{Burst, DimensionalLoss, MissingStage, PeriodicLoss, RetryComb, StageMismatch, UnexpectedRecord};
+    let costs_rows = asked.rules.row_identity().is_some() || asked.rules.identity_is_number();
+    if !asked.flow {
+        say(&[MissingStage, UnexpectedRecord, StageMismatch, DimensionalLoss], "the topic is no stage of a flow");
+    }
+    if !asked.flow && (asked.rules.sequence.is_none() || facts.unidentified >= facts.records) {
+        say(&[PeriodicLoss, Burst], "nothing counts what may be lost; --session and --sequence, or a flow, do");
+    }
+    if !costs_rows {
+        say(&[RetryComb], "no identity is known; --id names it");
+    }
+}
+
 fn log(facts: &Facts, is_text: bool, say: &mut dyn FnMut(&[Kind], &str)) {
     use Kind::{ChecksumFailure, EpochRegression, OffsetGap, RetentionOverrun, TimestampRegression};
     use Kind::{TopicReset, Truncation};
@@ -134,11 +151,16 @@ mod tests {
     }
 
     fn missed(states: &[PartitionState], refused: &[&str], rules: &Rules, start: Option<i64>) -> Vec<(String, Kind)> {
-        let asked = Asked { rules, sequence_start: start, is_text: false };
+        let asked = Asked { flow: false, rules, sequence_start: start, is_text: false };
         let partitions = states.iter().map(|state| (state, None));
         let all = not_checked(partitions, refused.iter().copied(), &asked);
         all.iter().flat_map(|m| m.kinds.iter().map(|&kind| (m.topic.clone(), kind))).collect()
     }
+
+    use Kind::{Burst, PeriodicLoss, RetryComb};
+
+    /// What a flow alone can show.
+    const FLOW: [Kind; 4] = [Kind::MissingStage, Kind::UnexpectedRecord, Kind::StageMismatch, Kind::DimensionalLoss];
 
     fn on(topic: &str, kinds: &[Kind]) -> Vec<(String, Kind)> {
         kinds.iter().map(|&kind| (topic.to_owned(), kind)).collect()
@@ -151,7 +173,8 @@ mod tests {
         assert_eq!(missed(&[], &["b"], &rules, None), on("b", &Kind::ALL));
         // Two of three partitions were read.
         let read = missed(&[state("a", 10, 1)], &["a"], &rules, None);
-        assert_eq!(read, on("a", &[Kind::HeadLoss, Kind::TailLoss, Kind::Reorder, Kind::Conflict]));
+        let by_producer = [Kind::HeadLoss, Kind::TailLoss, Kind::Reorder, Kind::Conflict];
+        assert_eq!(read, on("a", &[&by_producer[..], &FLOW, &[PeriodicLoss, Burst, RetryComb]].concat()));
     }
 
     #[test]
@@ -160,18 +183,20 @@ mod tests {
         let anonymous = [state("a", 10, 0)];
         let none = Rules::default();
         let all = [SequenceGap, HeadLoss, TailLoss, Reorder, Duplicate, Conflict];
-        assert_eq!(missed(&anonymous, &[], &none, None), on("a", &all));
+        let lossless = [PeriodicLoss, Burst];
+        let with = |some: &[Kind], more: &[Kind]| on("a", &[some, &FLOW, more].concat());
+        assert_eq!(missed(&anonymous, &[], &none, None), with(&all, &[PeriodicLoss, Burst, RetryComb]));
 
         let id = Rules { id: Some(Spec::Key), ..Rules::default() };
-        assert_eq!(missed(&anonymous, &[], &id, None), on("a", &[SequenceGap, HeadLoss, TailLoss, Reorder]));
+        assert_eq!(missed(&anonymous, &[], &id, None), with(&[SequenceGap, HeadLoss, TailLoss, Reorder], &lossless));
 
         let numbered = Rules { session: Some(Spec::Key), sequence: Some(Spec::Key), ..Rules::default() };
-        assert_eq!(missed(&anonymous, &[], &numbered, None), on("a", &[HeadLoss, TailLoss]));
+        assert_eq!(missed(&anonymous, &[], &numbered, None), with(&[HeadLoss, TailLoss], &[]));
         let ended = Rules { sequence_end: Some(Spec::Key), ..numbered };
-        assert_eq!(missed(&anonymous, &[], &ended, Some(0)), on("a", &[]));
+        assert_eq!(missed(&anonymous, &[], &ended, Some(0)), with(&[], &[]));
 
         let mut misfits = state("a", 10, 0);
         misfits.unidentified = 10;
-        assert_eq!(missed(&[misfits], &[], &ended, Some(0)), on("a", &all));
+        assert_eq!(missed(&[misfits], &[], &ended, Some(0)), with(&all, &lossless));
     }
 }

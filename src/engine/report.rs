@@ -11,6 +11,7 @@ use super::state::Entry;
 use crate::audit::coverage::{Coverage, Hole};
 use crate::audit::finding::{Finding, Span, State as Open};
 use crate::audit::partition::PartitionState;
+use crate::audit::patterns::say::Subject;
 use crate::audit::patterns::sessions::{self, Numbered, Read};
 use crate::audit::patterns::summary::Found;
 use crate::audit::verdict::{Figures, NotChecked, Picture, Report, Summary, Unread, judge};
@@ -97,6 +98,16 @@ impl Auditor<'_> {
         let read: Vec<Read> = self.state.partitions.iter().map(read).collect();
         let sessions: Vec<Numbered> = self.state.sessions.numbered().collect();
         sessions::patterns(findings, &sessions, &read, self.settings.follow, &mut found);
+        for (topic, retries) in &self.retries {
+            let subject = Subject {
+                topic: topic.clone(),
+                stage: None,
+                counter: "delays",
+                place: String::new(),
+                what: "repeated",
+            };
+            found.findings.extend(retries.report().comb.map(|comb| subject.comb(&comb)));
+        }
         if let Some(carried) = &self.flow {
             carried.flows.patterns(self.settings.follow, &mut found);
         }
@@ -180,8 +191,12 @@ impl Auditor<'_> {
 
     fn not_checked(&self, current: &[(u32, PartitionState)], refused: &[Refused]) -> Vec<NotChecked> {
         let partitions = current.iter().map(|(index, state)| (state, self.partitions.info(*index)));
-        let asked =
-            Asked { rules: &self.settings.rules, sequence_start: self.settings.sequence_start, is_text: self.is_text };
+        let asked = Asked {
+            rules: &self.settings.rules,
+            sequence_start: self.settings.sequence_start,
+            flow: self.flow.is_some(),
+            is_text: self.is_text,
+        };
         not_checked(partitions, refused.iter().map(|(topic, ..)| &**topic), &asked)
     }
 

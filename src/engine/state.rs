@@ -1,5 +1,6 @@
 //! What the ledger keeps for the engine: one blob of state, and one journal entry per finding or case.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use crate::audit::duplicates::Case;
 use crate::audit::finding::Finding;
 use crate::audit::flows::FlowState;
 use crate::audit::partition::PartitionState;
+use crate::audit::patterns::retries::Retries;
 use crate::audit::sessions::Sessions;
 use crate::ledger::Ledger;
 
@@ -27,7 +29,13 @@ pub struct State {
     pub sightings: u64,
     /// Written behind the rest, so that what older versions wrote stays readable.
     #[serde(skip)]
+    pub more: More,
+}
+
+#[derive(Default, Deserialize)]
+pub struct More {
     pub flow: Option<FlowState>,
+    pub retries: BTreeMap<String, Retries>,
 }
 
 pub fn load(ledger: &Ledger, settings: &Settings) -> Result<State, EngineError> {
@@ -53,16 +61,18 @@ pub fn read(bytes: Option<&[u8]>, dir: &Path) -> Result<Option<State>, EngineErr
     }
     let (mut state, rest) = postcard::take_from_bytes::<State>(bytes).map_err(|error| broken(error.to_string()))?;
     if !rest.is_empty() {
-        state.flow = Some(postcard::from_bytes(rest).map_err(|error| broken(error.to_string()))?);
+        state.more = postcard::from_bytes(rest).map_err(|error| broken(error.to_string()))?;
     }
     Ok(Some(state))
 }
 
-pub fn encode(state: &State, flow: Option<&FlowState>) -> Result<Vec<u8>, EngineError> {
-    let encoded = postcard::to_stdvec(state).and_then(|bytes| match flow {
-        Some(flow) => postcard::to_extend(flow, bytes),
-        None => Ok(bytes),
-    });
+pub fn encode(
+    state: &State,
+    flow: Option<&FlowState>,
+    retries: &BTreeMap<String, Retries>,
+) -> Result<Vec<u8>, EngineError> {
+    // As [`More`] reads it.
+    let encoded = postcard::to_stdvec(state).and_then(|bytes| postcard::to_extend(&(flow, retries), bytes));
     encoded.map_err(|error| EngineError::State { ledger: String::new(), why: error.to_string() })
 }
 

@@ -42,6 +42,7 @@ snapshots! {
     an_unverified_report_reads_as_written_here: unverified;
     an_empty_report_reads_as_written_here: empty;
     an_inconclusive_report_reads_as_written_here: inconclusive;
+    a_report_of_a_flow_reads_as_written_here: flow;
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub fn board() -> Arc<Board> {
     let audits = [
         ("orders", Some(reports::many()), None),
         ("settled", Some(reports::clean()), None),
+        ("purchases", Some(reports::flow()), None),
         (
             "refunds",
             Some(reports::unverified()),

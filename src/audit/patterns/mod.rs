@@ -3,7 +3,7 @@
 //!
 //! * `losses`, `tally`: the input, one counter at a time, in bounded memory
 //! * `periodic`, `bursts`, `attribution`, `combs`: what is looked for
-//! * `hop`, `sessions`: what a flow's hop and an audit's findings bring as input
+//! * `hop`, `sessions`, `retries`: what a flow's hop and an audit's findings bring as input
 //! * `say`, `summary`: what is said of it
 
 pub mod attribution;
@@ -12,6 +12,7 @@ pub mod combs;
 pub mod hop;
 pub mod losses;
 pub mod periodic;
+pub mod retries;
 pub mod say;
 pub mod search;
 pub mod sessions;

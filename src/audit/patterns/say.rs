@@ -5,10 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::attribution::{self, Cause};
 use super::bursts::Burst;
+use super::combs::{Comb, Sequence};
 use super::losses::Segment;
 use super::periodic::{Periodic, Unit};
 use crate::audit::finding::{Finding, Grade, Kind};
-use crate::report::format::{percent, thousands};
+use crate::report::format::{duration, percent, thousands};
 
 /// A pattern this unlikely by chance is proven; above it, it is possible.
 const PROVEN_LN_P: f64 = -13.8;
@@ -122,6 +123,36 @@ impl Subject {
                 .evidence("longest_from", longest.run.from)
                 .evidence("noticeable_rate", round(found.noticeable)),
         )
+    }
+
+    /// Retries without jitter.
+    pub fn comb(&self, found: &Comb) -> Finding {
+        let delays: Vec<String> =
+            found.teeth.iter().map(|tooth| duration(tooth.delay_ms.max(0).unsigned_abs())).collect();
+        let ln_p = found.teeth.iter().map(|tooth| tooth.ln_p).fold(0.0, f64::min);
+        let how = match found.sequence {
+            Sequence::Fixed { pause_ms } => format!("a fixed pause of {}", duration(pause_ms.max(0).unsigned_abs())),
+            Sequence::Exponential { base } => format!("pauses that grow {base:.1} times each"),
+            Sequence::Unknown => "no pattern between the pauses".to_owned(),
+        };
+        let mut why = format!(
+            "the same records come again {} after their first, across many moments: retries in step, with {how} and without jitter; they are {} of the traffic",
+            delays.join(", "),
+            percent_of(found.share_of_traffic)
+        );
+        if let Some(peak) = &found.peak {
+            why.push_str(&format!(", up to {} in one second of the sample", thousands(peak.repeats)));
+        }
+        let mut finding = self.finding(Kind::RetryComb, "", why, ln_p);
+        finding.count = found.identities;
+        finding
+            .evidence("delays_ms", json!(found.teeth.iter().map(|tooth| tooth.delay_ms).collect::<Vec<_>>()))
+            .evidence("shares", json!(found.teeth.iter().map(|tooth| round(tooth.share)).collect::<Vec<_>>()))
+            .evidence("sequence", json!(found.sequence))
+            .evidence("jitter", round(found.jitter))
+            .evidence("share_of_traffic", round(found.share_of_traffic))
+            .evidence("peak", json!(found.peak))
+            .evidence("sampled", "one identity in 16")
     }
 
     pub fn cause(&self, found: &Cause) -> Finding {
