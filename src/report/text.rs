@@ -33,6 +33,7 @@ pub(super) fn write(report: &Report, context: &Context, out: &mut dyn Write) -> 
     flow(&report.summary, page)?;
     coverage(report, page)?;
     not_checked(report, page)?;
+    searched(report, page)?;
     remarks(&report.summary, page)?;
     closing(report, page)
 }
@@ -73,6 +74,16 @@ fn unread(summary: &Summary, page: &mut Page<'_>) -> io::Result<()> {
         }
     }
     more(summary.unread.len(), LISTED, "part", page)
+}
+
+fn searched(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
+    let searched = words::searched(report);
+    if searched.is_empty() {
+        return Ok(());
+    }
+    page.heading("Looked for patterns")?;
+    searched.iter().take(EXAMPLES).try_for_each(|line| page.block(Style::Dim, "  -", 4, line))?;
+    more(searched.len(), EXAMPLES, "counter", page)
 }
 
 fn flow(summary: &Summary, page: &mut Page<'_>) -> io::Result<()> {

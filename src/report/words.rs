@@ -6,6 +6,7 @@ use super::format::{place, plural, runs, shorten, span, thousands, utc, visible}
 use super::group::{self, Group};
 use crate::audit::coverage::{Hole, Holes};
 use crate::audit::finding::{Finding, Grade, Kind, Span, State};
+use crate::audit::patterns::summary::Searched;
 use crate::audit::verdict::{Report, Unread, Verdict};
 
 /// What a kind means, for a reader who meets it for the first time.
@@ -171,6 +172,42 @@ pub fn not_checked(report: &Report) -> Vec<String> {
         format!("{kinds} on {topics}: {}", visible(why))
     };
     reasons.iter().map(sentence).collect()
+}
+
+/// Counters on which no period was found, and what would have been: `none found` must mean something.
+pub fn searched(report: &Report) -> Vec<String> {
+    let named = |searched: &&Searched| {
+        !report.findings.iter().any(|finding| {
+            let says = |name: &str, value: &str| finding.evidence.get(name).is_some_and(|found| found == value);
+            finding.kind == Kind::PeriodicLoss
+                && finding.topic == searched.topic
+                && says("counter", &searched.counter)
+                && finding.cause.as_deref() == Some(&searched.what)
+        })
+    };
+    let mut all: Vec<&Searched> = report.summary.searched.iter().filter(named).collect();
+    all.sort_by_key(|searched| std::cmp::Reverse(searched.limits.trials));
+    all.into_iter().map(sought).collect()
+}
+
+fn sought(searched: &Searched) -> String {
+    let limits = &searched.limits;
+    let of = if searched.of.is_empty() { String::new() } else { format!(" of {}", visible(&searched.of)) };
+    let counter = format!("{}{of} on {}", searched.counter.replace('-', " "), shorten(&searched.topic, 60));
+    let what = match (limits.smallest, limits.largest) {
+        (Some(smallest), Some(largest)) => {
+            let hundredth = limits.rates.iter().find(|limit| limit.n == 100).and_then(|limit| limit.hit_rate);
+            let rate = hundredth.map(|rate| format!("; of every 100th, {:.1} % would do", rate * 100.0));
+            format!(
+                "every nth from {} to {} would show{}",
+                thousands(smallest),
+                thousands(largest),
+                rate.unwrap_or_default()
+            )
+        }
+        _ => "that is too few to show any".to_owned(),
+    };
+    format!("no period in what is {} by {counter}: among {}, {what}", searched.what, plural(limits.trials, "number"))
 }
 
 /// `900 aborted, 12 control`.
