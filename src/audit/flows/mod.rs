@@ -418,14 +418,22 @@ impl Flows {
         names: &dyn Names,
         out: &mut Vec<Finding>,
     ) {
-        let deadline = self.flow.stages[stage].deadline_ms;
-        if effect.stream_time.saturating_sub(deadline) < clocks[upstream].reads_from {
+        if !self.is_covered(stage, effect, &clocks[upstream]) {
             self.state.hops[stage].uncovered += 1;
         } else {
             self.state.hops[stage].unexpected += 1;
             if self.list() {
                 let value = self.state.values.get(&id);
-                out.push(say::causeless(&self.flow, id, stage, upstream, effect, &clocks[upstream], value, names));
+                out.push(say::causeless(
+                    &self.flow,
+                    id,
+                    stage,
+                    upstream,
+                    effect,
+                    Some(&clocks[upstream]),
+                    value,
+                    names,
+                ));
             }
         }
         self.forget(id);
@@ -441,20 +449,28 @@ impl Flows {
         is_listed
     }
 
-    /// What would be missing if nothing more came, as *possible* findings.
+    /// What would be missing, or without a cause, if nothing more came: as *possible* findings.
     pub fn pending(&self, clocks: &[StageClock], names: &dyn Names, out: &mut Vec<Finding>) {
         let mut pending: Vec<(&u128, &Open)> = self.state.open.iter().collect();
         pending.sort_unstable_by_key(|(id, open)| (open.oldest(), **id));
-        let mut listed = 0;
-        for (id, open) in pending {
-            if let Some(Lack::Stage { stage, upstream }) = open.lacks(&self.flow)
-                && upstream.stream_time >= clocks[stage].reads_from
-                && listed < LISTED
-            {
-                listed += 1;
-                out.push(say::pending(&self.flow, *id, stage, open, self.state.values.get(id), names));
+        let say = |(id, open): (&u128, &Open)| {
+            let value = self.state.values.get(id);
+            match open.lacks(&self.flow)? {
+                Lack::Stage { stage, upstream } if upstream.stream_time >= clocks[stage].reads_from => {
+                    Some(say::pending(&self.flow, *id, stage, open, value, names))
+                }
+                Lack::Cause { stage, upstream, effect } if self.is_covered(stage, &effect, &clocks[upstream]) => {
+                    Some(say::causeless(&self.flow, *id, stage, upstream, &effect, None, value, names))
+                }
+                _ => None,
             }
-        }
+        };
+        out.extend(pending.into_iter().filter_map(say).take(LISTED as usize));
+    }
+
+    /// Whether the cause of an effect must lie in what was read.
+    fn is_covered(&self, stage: usize, effect: &Sight, upstream: &StageClock) -> bool {
+        effect.stream_time.saturating_sub(self.flow.stages[stage].deadline_ms) >= upstream.reads_from
     }
 }
 

@@ -142,6 +142,7 @@ pub fn arrived(
     finding
 }
 
+/// `clock` is that of the upstream stage once nothing more can be expected of it.
 #[allow(clippy::too_many_arguments)]
 pub fn causeless(
     flow: &Flow,
@@ -149,18 +150,23 @@ pub fn causeless(
     stage: usize,
     upstream: usize,
     effect: &Sight,
-    clock: &StageClock,
+    clock: Option<&StageClock>,
     value: Option<&String>,
     names: &dyn Names,
 ) -> Finding {
     let (here, cause) = (&flow.stages[stage].name, &flow.stages[upstream].name);
-    let why = format!("{here} saw a transaction ({}) that {cause} never did", place(effect, names));
+    let never = if clock.is_some() { "never did" } else { "has not yet" };
+    let why = format!("{here} saw a transaction ({}) that {cause} {never}", place(effect, names));
     let mut finding =
         finding(flow, Kind::UnexpectedRecord, id, stage, value, why).evidence("expected_stage", cause.as_str());
     finding.cause = Some("no-cause".to_owned());
-    if !clock.is_whole {
-        finding.grade = Grade::Possible;
-        finding.why.push_str("; a part of that topic could not be read");
+    match clock {
+        Some(clock) if clock.is_whole => {}
+        Some(_) => {
+            finding.grade = Grade::Possible;
+            finding.why.push_str("; a part of that topic could not be read");
+        }
+        None => finding.grade = Grade::Possible,
     }
     seen(&mut finding, &[*effect], names);
     finding
