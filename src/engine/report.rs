@@ -168,6 +168,18 @@ impl Auditor<'_> {
         if more > 0 {
             unread.push(part("", None, None, format!("{more} more lines could not be read")));
         }
+        // A stage of which nothing is known is no stage that lost everything.
+        let stages = self.flow.iter().flat_map(|carried| carried.flows.flow.topics());
+        for topic in stages.filter(|topic| !self.topics.contains_key(*topic)) {
+            if !unread.iter().any(|part| part.topic == topic) {
+                unread.push(part(
+                    topic,
+                    None,
+                    None,
+                    "the input has no such topic, so nothing is known of this stage".to_owned(),
+                ));
+            }
+        }
         let records: u64 = coverage.iter().map(|c| c.records).sum();
         let explained: u64 = coverage.iter().map(|c| c.holes.control + c.holes.aborted + c.holes.compacted).sum();
         if records + explained == 0 && unread.is_empty() {
