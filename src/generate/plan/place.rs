@@ -55,7 +55,9 @@ impl Plan {
         let number = self.layout.numbered(slot).number;
         let hit =
             |fault: usize| is_hit(&self.faults[fault], fault, &self.layout, slot, u64::from(slot.session), number);
-        (0..self.faults.len()).find(|&fault| hit(fault)).filter(|_| self.inner(slot).contains(&slot.ordinal))
+        (0..self.faults.len())
+            .find(|&fault| !self.faults[fault].is_of_flow() && hit(fault))
+            .filter(|_| self.inner(slot).contains(&slot.ordinal))
     }
 
     /// Whether a fault other than a loss may take the numbers from `slot` to `last`.
