@@ -91,11 +91,11 @@ impl Pattern {
                     && !finding.evidence.contains_key("together_with");
                 let ties = finding.evidence.get("ties").and_then(Value::as_array).into_iter().flatten();
                 let own = finding.evidence.get("dimension").zip(finding.evidence.get("value"));
-                let all = own.into_iter().chain(ties.filter_map(|tie| tie.get("dimension").zip(tie.get("value"))));
+                let mut all = own.into_iter().chain(ties.filter_map(|tie| tie.get("dimension").zip(tie.get("value"))));
                 let is_said = |(dimension, value): (&Value, &Value)| {
                     dimension.as_str().zip(value.as_str()).is_some_and(|(d, v)| self.is_of(d, v))
                 };
-                (is_it && all.map(is_said).any(|is_said| is_said)).then_some(0)
+                (is_it && all.any(is_said)).then_some(0)
             }
             Pattern::RetryComb { delays_ms } => {
                 let teeth = finding.evidence.get("teeth").and_then(Value::as_array);
