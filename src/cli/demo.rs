@@ -86,7 +86,7 @@ fn embedded_broker(topic: &str) -> anyhow::Result<MockCluster<'static, rdkafka::
 
 fn write_orders(args: &DemoArgs, properties: &Properties, is_embedded: bool, global: &Global) -> anyhow::Result<Truth> {
     const FAULTS: [&str; 11] = [
-        "lose-every=5000",
+        "lose-every=500",
         "lose-burst=0.005%x20",
         "duplicate=0.02%",
         "duplicate-far=0.01%",

@@ -11,7 +11,7 @@ use super::Global;
 use super::common::{self, Connection, exit};
 use crate::config::parse_duration;
 use crate::generate::kafka::{Mode, Settings};
-use crate::generate::{Fault, Options, Plan, Truth, kafka, lines};
+use crate::generate::{Fault, FlowOptions, Options, Plan, Truth, flow, kafka, lines};
 use crate::source::Properties;
 
 const EXAMPLES: &str = "\
@@ -20,18 +20,36 @@ Examples:
       --fault duplicate=0.01% --truth truth.json
   sordini generate --lines orders.jsonl -t orders --records 10000 --fault swap=0.1% --truth truth.json
 
-Faults, repeatable:
-  lose-every=N          every Nth record of a session is lost
-  lose=RATE             records are lost at random; a rate is 0.1% or 0.001
-  lose-burst=RATExLEN   runs of LEN records are lost, as in 0.01%x50
-  duplicate=RATE        a copy follows soon; duplicate-far=RATE: beyond many records
-  conflict=RATE         the same id with other content
-  swap=RATE             two neighbours of a session change places
-  late=RATE             arrives within the waiting time; late-beyond=RATE: after it
-  head-loss=N           a session's first N are lost; tail-loss=N: its last N
-  misnumber-reset       a session begins again at 0 (healthy: a restart, not a storm of duplicates)
+  sordini generate --lines flow.jsonl --flow --fault drop-every=100 --flow-config flow.toml --truth truth.json
+  sordini flows -c flow.toml --lines flow.jsonl --format json -o findings.jsonl
+
+Faults, repeatable; a RATE is 0.1% or 0.001:
+  lose=RATE               records are lost at random; lose-burst=RATExLEN: runs of LEN, as in 0.01%x50
+  lose-every=N            every Nth record of a session is lost; more with
+                          :rate=RATE      only this share of them
+                          :residue=R      those with this remainder [default: N-1]
+                          :jitter=J       up to J numbers beside it
+                          :restart=M      counted anew after every M numbers
+  lose-where=WHAT@RATE    records with something in common are lost, all of them without @RATE:
+                          producer:p2, partition:1, key-class:8:3 (hash of the key modulo 8 is 3),
+                          larger:4KiB (a tenth of the values is made so large), after:60% (of the records)
+  head-loss=N             a session's first N are lost; tail-loss=N: its last N
+  duplicate=RATE          a copy follows soon; duplicate-far=RATE: beyond many records
+  retry-comb=RATE:1s,2s   copies so long after the first, as of clients that retry; :jitter blurs the delays
+  conflict=RATE           the same id with other content
+  swap=RATE               two neighbours of a session change places
+  late=RATE               arrives within the waiting time; late-beyond=RATE: after it
+  misnumber-reset         a session begins again at 0 (healthy: a restart, not a storm of duplicates)
   abort-transaction=RATE  transactions are aborted and sent again (healthy; with --mode transactional)
-  tombstones=RATE       records without a value (healthy)";
+  tombstones=RATE         records without a value (healthy)
+
+With --flow a worker answers every record in a second topic, and it is the worker that fails:
+  drop-every=N            reports success and answers nothing; parameters as for lose-every
+  drop-where=WHAT@RATE    the same for what has something in common, as for lose-where, without producers
+  drop=RATE               the same at random
+  swap-field=RATE         answers with another record's amount
+  answer-late=RATE        answers after the deadline, which is --wait
+  answer-unasked=RATE     answers what nobody asked";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -62,10 +80,19 @@ pub struct GenerateArgs {
     /// Spread each session over all partitions by key; audit it with --scope topic
     #[arg(long)]
     spread: bool,
+    /// Write a flow of two topics: a worker answers every record; for `sordini flows`
+    #[arg(long)]
+    flow: bool,
+    /// Topic of the answers [default: TOPIC.done]
+    #[arg(long, value_name = "TOPIC", requires = "flow")]
+    answers: Option<String>,
+    /// Where the settings for `sordini flows` go
+    #[arg(long, value_name = "FILE", requires = "flow")]
+    flow_config: Option<PathBuf>,
     /// Fault to put in; repeatable, see below
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Fault>,
-    /// Waiting time of the audit to come: late faults lie inside or beyond it
+    /// Waiting time of the audit to come, deadline of a flow: late faults lie inside or beyond it
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     wait: Duration,
     /// Record time between two records, such as 1ms
@@ -126,6 +153,9 @@ pub fn run(args: GenerateArgs, global: &Global) -> anyhow::Result<u8> {
         interval_us: paced.or_else(|| args.interval.map(|interval| interval.as_micros() as u64)),
         wait_ms: args.wait.as_millis() as u64,
         faults: args.faults.clone(),
+        flow: args
+            .flow
+            .then(|| FlowOptions { answers: args.answers.clone().unwrap_or_else(|| format!("{}.done", args.topic)) }),
         ..Options::new(&args.topic, args.records)
     };
     let plan = Plan::new(&options, now_ms)?;
@@ -142,6 +172,11 @@ pub fn run(args: GenerateArgs, global: &Global) -> anyhow::Result<u8> {
         None => send(plan, &args, global)?,
     };
     write_truth(&truth, args.truth.as_deref())?;
+    if let (Some(path), Some(flow)) = (&args.flow_config, &truth.flow) {
+        let properties = args.connection.resolve(Properties::new())?;
+        let settings = flow::settings(flow, properties.get("bootstrap.servers").map(String::as_str));
+        common::write_file(path, |out| Ok(std::io::Write::write_all(out, settings.as_bytes())?))?;
+    }
     Ok(exit::CLEAN)
 }
 

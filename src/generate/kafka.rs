@@ -72,11 +72,17 @@ impl Settings {
 /// told now and then how many records were handed over.
 pub fn send(mut plan: Plan, settings: &Settings, progress: &mut dyn FnMut(u64)) -> Result<Truth, GenerateError> {
     let mut aborts = check_mode(&plan, settings.mode)?;
-    topic::prepare(plan.topic(), plan.partitions(), settings)?;
+    for topic in plan.topics() {
+        topic::prepare(topic, plan.partitions(), settings)?;
+    }
 
     let reports = Reports::default();
-    let mut senders = (0..plan.producers())
-        .map(|session| Sender::new(plan.topic(), session, settings, reports.clone()))
+    // A flow's worker comes after the sessions.
+    let sessions = (0..plan.producers()).map(|session| (0, session));
+    let workers = (1..plan.topics().len()).map(|stage| (stage, plan.producers()));
+    let mut senders = sessions
+        .chain(workers)
+        .map(|(stage, session)| Sender::new(&plan.topics()[stage], session, settings, reports.clone()))
         .collect::<Result<Vec<_>, _>>()?;
     let window_ms = (plan.wait_ms() / 4).max(1) as i64;
     let mut barrier = None;
@@ -233,9 +239,12 @@ impl Sender {
 
     /// Waits while the producer's queue is full.
     fn hand_over(&self, record: &Planned, mark: Option<Mark>) -> Result<(), GenerateError> {
-        let headers = record.headers.iter().fold(OwnedHeaders::new_with_capacity(3), |headers, (key, value)| {
-            headers.insert(Header { key, value: Some(value) })
-        });
+        let headers = record
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
+                headers.insert(Header { key, value: Some(value) })
+            });
         let tracked = mark.map_or(0, |mark| self.reports.track(mark));
         let mut message = BaseRecord::with_opaque_to(&self.topic, tracked)
             .partition(record.partition)

@@ -1,9 +1,13 @@
 //! Which record stands where, by arithmetic alone: any record of the plan can be computed from its session and its
 //! place in the session, in any order, without keeping it. Knows nothing of faults but null values.
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::fault::Attribute;
 use super::options::{Options, OptionsError};
+
+/// The share of the values that are large, where a fault is tied to size.
+const LARGE: f64 = 0.1;
 
 /// What a random number is drawn for; keeps the draws of different purposes apart.
 #[derive(Clone, Copy)]
@@ -13,7 +17,11 @@ pub(super) enum Salt {
     Tombstone,
     Distance,
     Session,
+    Large,
+    Latency,
     Place(usize),
+    Hit(usize),
+    Jitter(usize),
 }
 
 impl Salt {
@@ -24,7 +32,11 @@ impl Salt {
             Salt::Tombstone => 3,
             Salt::Distance => 4,
             Salt::Session => 5,
+            Salt::Large => 6,
+            Salt::Latency => 7,
             Salt::Place(fault) => 16 + fault as u64,
+            Salt::Hit(fault) => (1 << 32) + fault as u64,
+            Salt::Jitter(fault) => (2 << 32) + fault as u64,
         }
     }
 }
@@ -91,6 +103,8 @@ pub(super) struct Layout {
     pub reset: Option<Slot>,
     /// Rate of null values.
     pub tombstones: f64,
+    /// Values of at least this size are a tenth of all.
+    large: Option<usize>,
 }
 
 impl Layout {
@@ -101,7 +115,7 @@ impl Layout {
             producers: u64::from(options.producers),
             partitions: options.partitions,
             seed: options.seed,
-            spread: options.spread,
+            spread: options.is_spread(),
             interval_us: options.interval_us(),
             wait_us: options.wait_ms.saturating_mul(1000),
             start_ms: options.start_ms(now_ms)?,
@@ -109,6 +123,10 @@ impl Layout {
             keys: (options.records / 10).max(1),
             reset: None,
             tombstones: 0.0,
+            large: options.faults.iter().find_map(|fault| match fault.kind.attribute() {
+                Some(Attribute::Larger(size)) => Some(*size),
+                _ => None,
+            }),
         })
     }
 
@@ -136,7 +154,16 @@ impl Layout {
     }
 
     pub fn timestamp(&self, step: u64) -> i64 {
-        self.start_ms + (step * self.interval_us / 1000) as i64
+        self.time_of(self.due_us(step))
+    }
+
+    /// When the step's record is due, microseconds after the first.
+    pub fn due_us(&self, step: u64) -> u64 {
+        step * self.interval_us
+    }
+
+    pub fn time_of(&self, due_us: u64) -> i64 {
+        self.start_ms + (due_us / 1000) as i64
     }
 
     /// Sessions are spread, and a partition may see no record for a good part of the waiting time.
@@ -174,12 +201,46 @@ impl Layout {
             && draw_unit(self.seed, Salt::Tombstone, u64::from(slot.session), slot.ordinal) < self.tombstones
     }
 
-    /// JSON of about the size asked for. `altered` gives the same event another amount.
+    /// Whether the record has the attribute.
+    pub fn has(&self, attribute: &Attribute, slot: Slot) -> bool {
+        match *attribute {
+            Attribute::Producer(producer) => slot.session == producer,
+            Attribute::Partition(partition) => self.partition(slot) == partition,
+            // 32 bits of the hash are kept of every key.
+            Attribute::KeyClass { modulus, residue } => {
+                u64::from(xxh3_64(self.key(slot).as_bytes()) as u32) % modulus == residue
+            }
+            Attribute::Larger(_) => self.is_large(slot),
+            Attribute::After(share) => self.step(slot) >= self.first_after(share),
+        }
+    }
+
+    /// The first step after a share of the records.
+    pub fn first_after(&self, share: f64) -> u64 {
+        (share * self.records as f64).ceil() as u64
+    }
+
+    fn is_large(&self, slot: Slot) -> bool {
+        self.large.is_some() && draw_unit(self.seed, Salt::Large, u64::from(slot.session), slot.ordinal) < LARGE
+    }
+
+    /// Sizes of the two kinds of values, where there are two.
+    pub fn sizes(&self) -> Option<(usize, usize)> {
+        self.large.map(|large| (self.size, 2 * large))
+    }
+
+    /// The order's amount, in cents. `altered` gives the same event another one.
+    pub fn cents(&self, slot: Slot, altered: bool) -> u64 {
+        draw(self.seed, Salt::Amount, u64::from(slot.session), slot.ordinal) % 100_000 + u64::from(altered)
+    }
+
+    /// JSON of about the size asked for.
     pub fn value(&self, slot: Slot, altered: bool) -> String {
         let id = self.numbered(slot).event_id();
-        let cents = draw(self.seed, Salt::Amount, u64::from(slot.session), slot.ordinal) % 100_000 + u64::from(altered);
+        let cents = self.cents(slot, altered);
         let mut value = format!(r#"{{"order":{{"id":"{id}"}},"amount":{}.{:02},"pad":""#, cents / 100, cents % 100);
-        let pad = self.size.saturating_sub(value.len() + 2);
+        let size = self.sizes().filter(|_| self.is_large(slot)).map_or(self.size, |(_, large)| large);
+        let pad = size.saturating_sub(value.len() + 2);
         value.extend(std::iter::repeat_n('x', pad));
         value.push_str("\"}");
         value

@@ -29,14 +29,14 @@ pub fn write(mut plan: Plan, out: &mut dyn Write) -> Result<Truth, GenerateError
             FaultKind::AbortTransaction(1.0).name()
         )));
     }
-    let topic = plan.topic().to_owned();
-    let mut next_offsets = vec![0i64; plan.partitions().unsigned_abs() as usize];
+    let topics = plan.topics().to_vec();
+    let mut next_offsets = vec![vec![0i64; plan.partitions().unsigned_abs() as usize]; topics.len()];
     while let Some(record) = plan.next() {
-        let next = &mut next_offsets[record.partition.unsigned_abs() as usize];
+        let next = &mut next_offsets[record.stage][record.partition.unsigned_abs() as usize];
         let position = Position { partition: record.partition, offset: *next };
         *next += 1;
         let line = Line {
-            topic: &topic,
+            topic: &topics[record.stage],
             partition: position.partition,
             offset: position.offset,
             tstype: "create",

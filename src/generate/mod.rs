@@ -4,10 +4,13 @@
 //! fault    what can be asked for: `lose=0.1%`, `duplicate-far=0.01%`, …
 //! layout   which record stands where: sessions, numbers, partitions, times, content; pure arithmetic
 //! pace     when the next fault of a rate is due
+//! worker   a flow's second stage, which answers the plan's records and fails in silence
 //! plan     the records in the order of the log, with the faults put in; pure, seeded, streaming
 //! truth    what was really done, as JSON
+//! pattern  what the faults have in common, as the truth tells it
 //! lines    a plan as JSON lines
 //! kafka    a plan sent to a cluster
+//! flow     the settings that `sordini flows` needs to judge it
 //! score    findings against the truth
 //! ```
 //!
@@ -16,20 +19,23 @@
 //! positions, and the score compares those.
 
 pub mod fault;
+pub mod flow;
 pub mod kafka;
 mod layout;
 pub mod lines;
 pub mod options;
 mod pace;
+pub mod pattern;
 pub mod plan;
 pub mod score;
 pub mod truth;
+mod worker;
 
 #[cfg(test)]
 mod tests;
 
 pub use fault::{Fault, FaultError};
-pub use options::{Options, OptionsError};
+pub use options::{FlowOptions, Options, OptionsError};
 pub use plan::{Plan, Planned};
 pub use score::Score;
 pub use truth::Truth;

@@ -1,6 +1,6 @@
 //! What is to be generated, as the user asked for it, and the conditions it must meet.
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{Attribute, Fault, FaultKind};
 
 /// Records span about this long unless an interval is given.
 const SPAN_US: u64 = 3_600_000_000;
@@ -27,6 +27,15 @@ pub struct Options {
     /// The waiting time the audit will be run with.
     pub wait_ms: u64,
     pub faults: Vec<Fault>,
+    /// A worker answers every record in another topic.
+    pub flow: Option<FlowOptions>,
+}
+
+/// The second stage of a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowOptions {
+    /// Topic that the worker answers in.
+    pub answers: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +51,17 @@ pub enum OptionsError {
          leave out either of misnumber-reset and spreading over all partitions"
     )]
     ResetWhileSpread,
+    #[error("{0} is a fault of a flow's worker; add --flow, or leave it out")]
+    NeedsFlow(&'static str),
+    #[error(
+        "{0} is a fault of the numbers of a topic; with --flow only the worker fails: drop-every, drop-where, drop, \
+         swap-field, answer-late, answer-unasked"
+    )]
+    NotInFlow(&'static str),
+    #[error("{fault}: {what}")]
+    Attribute { fault: String, what: String },
+    #[error("the answers need a topic of their own, other than {0}")]
+    SameTopic(String),
 }
 
 impl Options {
@@ -58,6 +78,7 @@ impl Options {
             interval_us: None,
             wait_ms: 30_000,
             faults: Vec::new(),
+            flow: None,
         }
     }
 
@@ -80,14 +101,53 @@ impl Options {
         if self.spread && self.faults.iter().any(|fault| fault.kind == FaultKind::MisnumberReset) {
             return Err(OptionsError::ResetWhileSpread);
         }
-        Ok(())
+        if self.flow.as_ref().is_some_and(|flow| flow.answers == self.topic) {
+            return Err(OptionsError::SameTopic(self.topic.clone()));
+        }
+        self.faults.iter().try_for_each(|fault| self.check_fault(fault))
+    }
+
+    fn check_fault(&self, fault: &Fault) -> Result<(), OptionsError> {
+        match (self.flow.is_some(), fault.kind.is_of_flow()) {
+            (false, true) => return Err(OptionsError::NeedsFlow(fault.kind.name())),
+            (true, false) => return Err(OptionsError::NotInFlow(fault.kind.name())),
+            _ => {}
+        }
+        let wrong = |what| Err(OptionsError::Attribute { fault: fault.spec.clone(), what });
+        let sizes = || self.faults.iter().filter_map(|fault| fault.kind.attribute());
+        match fault.kind.attribute() {
+            // A flow knows its producers by the ids that the broker gave them.
+            Some(Attribute::Producer(_)) if self.flow.is_some() => {
+                wrong("a flow's losses are tied to a partition, not to a producer's name".to_owned())
+            }
+            Some(&Attribute::Producer(producer)) if producer >= self.producers => {
+                wrong(format!("the producers are p0 to p{}", self.producers - 1))
+            }
+            Some(&Attribute::Partition(partition)) if partition >= self.partitions => {
+                wrong(format!("the partitions are 0 to {}", self.partitions - 1))
+            }
+            Some(Attribute::Larger(size)) if !(self.size + 1..=8 << 20).contains(size) => {
+                wrong(format!("choose a size above that of the other values, {} bytes, up to 8 MiB", self.size))
+            }
+            Some(larger @ Attribute::Larger(_))
+                if sizes().any(|other| matches!(other, Attribute::Larger(_)) && other != larger) =>
+            {
+                wrong("all faults tied to size must name the same one".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A flow's transactions go to all partitions, by key.
+    pub(super) fn is_spread(&self) -> bool {
+        self.spread || self.flow.is_some()
     }
 
     /// Of the default: an hour in all, but no slower than lets several numbers of every session (and, when spread, of
     /// every partition) fall into a third of the waiting time, so that small plans can hold late records too.
     pub(super) fn interval_us(&self) -> u64 {
         let wait_us = self.wait_ms.saturating_mul(1000);
-        let partitions = if self.spread { self.partitions.unsigned_abs() } else { 0 };
+        let partitions = if self.is_spread() { self.partitions.unsigned_abs() } else { 0 };
         let slowest = wait_us / (12 * u64::from(self.producers).max(2 * u64::from(partitions)));
         self.interval_us.unwrap_or_else(|| (SPAN_US / self.records).min(slowest).max(1))
     }
@@ -97,6 +157,8 @@ impl Options {
         let span_ms = steps
             .checked_mul(self.interval_us())
             .and_then(|us| i64::try_from(us / 1000 + 1).ok())
+            // Late answers come after the last record.
+            .and_then(|ms| ms.checked_add(if self.flow.is_some() { 4 * self.wait_ms as i64 } else { 0 }))
             .ok_or(OptionsError::Times)?;
         let start = match self.start_ms {
             Some(start) => Some(start),

@@ -22,7 +22,12 @@ impl Pacer {
             | FaultKind::Conflict(rate)
             | FaultKind::Swap(rate)
             | FaultKind::Late(rate)
-            | FaultKind::LateBeyond(rate) => Some(Self::new(seed, index, rate)),
+            | FaultKind::LateBeyond(rate)
+            | FaultKind::Drop(rate)
+            | FaultKind::SwapField(rate)
+            | FaultKind::AnswerLate(rate)
+            | FaultKind::AnswerUnasked(rate) => Some(Self::new(seed, index, rate)),
+            FaultKind::RetryComb(ref comb) => Some(Self::new(seed, index, comb.rate)),
             _ => None,
         }
     }

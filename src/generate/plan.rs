@@ -11,21 +11,23 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::fault::FaultKind;
-use super::layout::{Layout, Numbered, Salt, Slot, draw};
+use super::layout::{Layout, Numbered, Slot};
 use super::options::{Options, OptionsError};
 use super::pace::{AbortPacer, Pacer};
 use super::truth::{Mark, Position, Tally, Truth, VERSION, audit_options, sessions};
+use super::worker::{self, Worker};
 
-/// Numbers kept clear around each fault.
-const CLEAR: u64 = 2;
-/// Steps within which a copy follows.
-const SOON: u64 = 90;
+mod place;
+
+pub(super) use place::is_hit;
 
 /// One record to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// Which session writes it: an index below the number of producers.
+    /// Which session writes it: an index below the number of producers, or that number for a flow's worker.
     pub session: u32,
+    /// Which of [`Plan::topics`] it goes to.
+    pub stage: usize,
     pub partition: i32,
     pub timestamp: i64,
     pub key: String,
@@ -36,13 +38,16 @@ pub struct Planned {
 }
 
 pub struct Plan {
-    topic: String,
+    topics: Vec<String>,
     layout: Layout,
     sessions: Vec<SessionState>,
     faults: Vec<FaultKind>,
     pacers: Vec<Option<Pacer>>,
     tally: Tally,
     held: BinaryHeap<Reverse<Held>>,
+    worker: Option<Worker>,
+    /// The next order of a flow, while answers go first.
+    upcoming: Option<Planned>,
     /// Next step to be taken; at `records` and above the sessions' end markers.
     step: u64,
     sent: u64,
@@ -60,10 +65,10 @@ struct SessionState {
     clear: u64,
 }
 
-/// A record held back until a step.
+/// A record held back until it is due: microseconds after the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
-    until: u64,
+    due_us: u64,
     slot: Slot,
     altered: bool,
     mark: Option<Mark>,
@@ -79,14 +84,19 @@ impl Plan {
     /// `now_ms` only matters when the options name no start.
     pub fn new(options: &Options, now_ms: i64) -> Result<Self, OptionsError> {
         let mut layout = Layout::new(options, now_ms)?;
-        let faults: Vec<FaultKind> = options.faults.iter().map(|fault| fault.kind).collect();
+        let faults: Vec<FaultKind> = options.faults.iter().map(|fault| fault.kind.clone()).collect();
         let kept = faults.iter().fold(1.0, |kept, fault| match fault {
             FaultKind::Tombstones(rate) => kept * (1.0 - rate),
             _ => kept,
         });
         layout.tombstones = 1.0 - kept;
         let mut plan = Self {
-            topic: options.topic.clone(),
+            topics: [options.topic.clone()]
+                .into_iter()
+                .chain(options.flow.iter().map(|flow| flow.answers.clone()))
+                .collect(),
+            worker: options.flow.as_ref().map(|_| Worker::default()),
+            upcoming: None,
             sessions: (0..options.producers).map(|_| SessionState::default()).collect(),
             pacers: faults.iter().enumerate().map(|(index, fault)| Pacer::of(options.seed, index, fault)).collect(),
             tally: Tally::new(&options.faults),
@@ -100,8 +110,9 @@ impl Plan {
         Ok(plan)
     }
 
-    pub fn topic(&self) -> &str {
-        &self.topic
+    /// The topic, and that of the answers in a flow.
+    pub fn topics(&self) -> &[String] {
+        &self.topics
     }
 
     pub fn partitions(&self) -> i32 {
@@ -141,201 +152,25 @@ impl Plan {
     pub fn into_truth(self) -> Truth {
         Truth {
             version: VERSION,
-            topic: self.topic,
+            topic: self.topics[0].clone(),
             seed: self.layout.seed,
             records: self.layout.records,
             sent: self.sent,
             sessions: sessions(&self.layout),
             options: audit_options(&self.layout),
-            faults: self.tally.into_injected(),
+            flow: self.worker.is_some().then(|| worker::truth(&self.topics, self.layout.wait_us / 1000)),
+            faults: self.tally.into_injected(&self.topics, &self.layout),
         }
     }
 
-    /// Faults that concern one session each: every further one takes the next session.
-    fn place_on_sessions(&mut self) {
-        let base = draw(self.layout.seed, Salt::Session, 0, 0) % self.layout.producers;
-        for (turn, fault) in (0u64..).zip(0..self.faults.len()) {
-            let session = ((base + turn) % self.layout.producers) as u32;
-            let count = self.layout.count(session);
-            let state = &mut self.sessions[session as usize];
-            match self.faults[fault] {
-                FaultKind::HeadLoss(n) if state.head.is_none() && count >= 16 => {
-                    state.head = Some((fault, n.min(count / 4)));
-                }
-                FaultKind::TailLoss(n) if state.tail.is_none() && count >= 16 => {
-                    state.tail = Some((fault, n.min(count / 4)));
-                }
-                FaultKind::MisnumberReset if self.layout.reset.is_none() && count >= 32 => {
-                    let reset = Slot { session, ordinal: count / 2 };
-                    self.layout.reset = Some(reset);
-                    self.tally.number(fault, self.layout.numbered(reset));
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// The ordinals around `slot` that faults may touch: its incarnation without its ends.
-    fn inner(&self, slot: Slot) -> std::ops::Range<u64> {
-        let count = self.layout.count(slot.session);
-        let (first, end) = match self.layout.reset.filter(|reset| reset.session == slot.session) {
-            Some(reset) if slot.ordinal < reset.ordinal => (0, reset.ordinal),
-            Some(reset) => (reset.ordinal, count),
-            None => (0, count),
-        };
-        let state = &self.sessions[slot.session as usize];
-        let head = state.head.map_or(0, |(_, n)| if first == 0 { n } else { 0 });
-        let tail = state.tail.map_or(0, |(_, n)| if end == count { n } else { 0 });
-        first + head + CLEAR + 1..end.saturating_sub(tail + CLEAR + 1)
-    }
-
-    /// The fault that loses every n-th number, when this is one of them.
-    fn periodic(&self, slot: Slot) -> Option<usize> {
-        let number = self.layout.numbered(slot).number;
-        let hit = |fault: &FaultKind| matches!(fault, FaultKind::LoseEvery(n) if number % n == n - 1);
-        self.faults.iter().position(hit).filter(|_| self.inner(slot).contains(&slot.ordinal))
-    }
-
-    /// Whether a fault other than a loss may take the numbers from `slot` to `last`.
-    fn is_clear(&self, slot: Slot, last: u64) -> bool {
-        let inner = self.inner(slot);
-        let around = slot.ordinal.saturating_sub(CLEAR)..=last + CLEAR;
-        slot.ordinal >= inner.start.max(self.sessions[slot.session as usize].clear)
-            && last < inner.end
-            && !around.into_iter().any(|ordinal| self.periodic(Slot { ordinal, ..slot }).is_some())
-    }
-
-    fn occupy(&mut self, session: u32, last: u64) {
-        let state = &mut self.sessions[session as usize];
-        state.clear = last + CLEAR + 1;
-        state.clear_for_loss = state.clear;
-    }
-
-    /// Decides what becomes of the record whose turn it is.
-    fn decide(&mut self, slot: Slot) -> Fate {
-        if let Some(fault) = self.already_lost(slot) {
-            return self.lose(fault, slot);
-        }
-        for fault in 0..self.faults.len() {
-            if self.pacers[fault].as_ref().is_some_and(|pacer| pacer.is_due(self.step))
-                && let Some(fate) = self.place(fault, slot)
-            {
-                if let Some(pacer) = &mut self.pacers[fault] {
-                    pacer.advance();
-                }
-                return fate;
-            }
-        }
-        Fate::Sent(None)
-    }
-
-    /// The loss decided on before this step that covers the slot.
-    fn already_lost(&self, slot: Slot) -> Option<usize> {
-        let state = &self.sessions[slot.session as usize];
-        let head = state.head.filter(|&(_, n)| slot.ordinal < n);
-        let tail = state.tail.filter(|&(_, n)| slot.ordinal + n >= self.layout.count(slot.session));
-        let burst = state.burst.filter(|&(_, end)| slot.ordinal < end);
-        head.or(tail).map(|(fault, _)| fault).or_else(|| self.periodic(slot)).or(burst.map(|(fault, _)| fault))
-    }
-
-    fn lose(&mut self, fault: usize, slot: Slot) -> Fate {
-        let state = &mut self.sessions[slot.session as usize];
-        state.clear = state.clear.max(slot.ordinal + CLEAR + 1);
-        self.tally.number(fault, self.layout.numbered(slot));
-        Fate::Absent
-    }
-
-    /// Puts a fault on the slot, if there is room.
-    fn place(&mut self, fault: usize, slot: Slot) -> Option<Fate> {
-        match self.faults[fault] {
-            FaultKind::Lose(_) => self.place_loss(fault, slot, 1),
-            FaultKind::LoseBurst { length, .. } => self.place_loss(fault, slot, length),
-            FaultKind::Duplicate(_) => self.place_copy(fault, slot, self.soon(slot), false),
-            FaultKind::Conflict(_) => self.place_copy(fault, slot, self.soon(slot), true),
-            FaultKind::DuplicateFar(_) => self.place_copy(fault, slot, self.far(slot)?, false),
-            FaultKind::Swap(_) => {
-                let next = self.layout.next_in_partition(slot)?;
-                self.place_hold(fault, slot, self.layout.step(next))
-            }
-            FaultKind::Late(_) => {
-                self.place_hold(fault, slot, self.step + self.layout.wait_us / 3 / self.layout.interval_us)
-            }
-            // The audit's clock is that of the slowest partition: with records far apart it may not have noticed the gap.
-            FaultKind::LateBeyond(_) if self.layout.is_sparse() => None,
-            FaultKind::LateBeyond(_) => {
-                let enough = (3 * self.layout.wait_us).div_ceil(self.layout.interval_us) + 1;
-                self.place_hold(fault, slot, self.step + enough)
-            }
-            _ => None,
-        }
-    }
-
-    fn place_loss(&mut self, fault: usize, slot: Slot, length: u64) -> Option<Fate> {
-        let inner = self.inner(slot);
-        let end = slot.ordinal.saturating_add(length);
-        let state = &mut self.sessions[slot.session as usize];
-        if slot.ordinal < inner.start.max(state.clear_for_loss) || end > inner.end {
-            return None;
-        }
-        state.burst = Some((fault, end));
-        Some(self.lose(fault, slot))
-    }
-
-    fn place_copy(&mut self, fault: usize, slot: Slot, until: u64, altered: bool) -> Option<Fate> {
-        if !self.is_clear(slot, slot.ordinal) || until >= self.last_step(slot) {
-            return None;
-        }
-        self.occupy(slot.session, slot.ordinal);
-        let mark = self.tally.copy(fault, self.layout.numbered(slot));
-        self.hold(Held { until, slot, altered, mark: Some(mark) });
-        Some(Fate::Sent(Some(mark)))
-    }
-
-    /// Holds the record back until the step `until`, by when the next of its partition must have passed it. That one
-    /// must come well inside the waiting time, for that is when the gap is noticed.
-    fn place_hold(&mut self, fault: usize, slot: Slot, until: u64) -> Option<Fate> {
-        let next = self.layout.next_in_partition(slot)?;
-        let passed = self.layout.step(next);
-        let noticed_us = (passed - self.step).saturating_mul(self.layout.interval_us);
-        if passed > until
-            || until >= self.last_step(slot)
-            || noticed_us > self.layout.wait_us / 2
-            || !self.is_clear(slot, next.ordinal)
-        {
-            return None;
-        }
-        self.occupy(slot.session, next.ordinal);
-        self.tally.number(fault, self.layout.numbered(slot));
-        self.hold(Held { until, slot, altered: false, mark: None });
-        Some(Fate::Absent)
-    }
-
-    fn hold(&mut self, held: Held) {
-        self.held.push(Reverse(held));
-    }
-
-    /// The step by which whatever was held back of the slot's incarnation must be let go.
-    fn last_step(&self, slot: Slot) -> u64 {
-        self.layout.step(Slot { ordinal: self.inner(slot).end, ..slot })
-    }
-
-    fn soon(&self, slot: Slot) -> u64 {
-        self.step + 1 + draw(self.layout.seed, Salt::Distance, u64::from(slot.session), slot.ordinal) % SOON
-    }
-
-    fn far(&self, slot: Slot) -> Option<u64> {
-        let least = self.step + self.layout.records.div_ceil(5);
-        let room = self.last_step(slot).checked_sub(least).filter(|&room| room > 0)?;
-        Some(least + draw(self.layout.seed, Salt::Distance, u64::from(slot.session), slot.ordinal) % room)
-    }
-
-    fn record(&self, slot: Slot, step: u64, altered: bool, mark: Option<Mark>) -> Planned {
+    fn record(&self, slot: Slot, due_us: u64, altered: bool, mark: Option<Mark>) -> Planned {
         let numbered = self.layout.numbered(slot);
         let null = self.layout.is_tombstone(slot) && !altered;
         Planned {
             session: slot.session,
+            stage: 0,
             partition: self.layout.partition(slot),
-            timestamp: self.layout.timestamp(step),
+            timestamp: self.layout.time_of(due_us),
             key: self.layout.key(slot),
             value: (!null).then(|| self.layout.value(slot, altered)),
             headers: vec![
@@ -352,6 +187,7 @@ impl Plan {
         let producer = format!("p{session}");
         Planned {
             session,
+            stage: 0,
             partition: self.layout.end_partition(session),
             timestamp: self.layout.timestamp(self.step),
             key: producer.clone(),
@@ -366,9 +202,9 @@ impl Plan {
     }
 
     fn let_go(&mut self) -> Option<Planned> {
-        let due = self.held.peek().is_some_and(|Reverse(held)| held.until < self.step);
+        let due = self.held.peek().is_some_and(|Reverse(held)| held.due_us < self.layout.due_us(self.step));
         let Reverse(held) = due.then(|| self.held.pop()).flatten()?;
-        Some(self.record(held.slot, held.until, held.altered, held.mark))
+        Some(self.record(held.slot, held.due_us, held.altered, held.mark))
     }
 
     /// Takes one step; `None` when its record does not come now.
@@ -376,7 +212,7 @@ impl Plan {
         let record = if self.step < self.layout.records {
             let slot = self.layout.slot(self.step);
             match self.decide(slot) {
-                Fate::Sent(mark) => Some(self.record(slot, self.step, false, mark)),
+                Fate::Sent(mark) => Some(self.record(slot, self.layout.due_us(self.step), false, mark)),
                 Fate::Absent => None,
             }
         } else {
@@ -394,22 +230,43 @@ impl Plan {
             self.tally.count(fault);
         }
     }
+
+    /// The next record of the sessions.
+    fn next_record(&mut self) -> Option<Planned> {
+        let end = self.layout.records + if self.worker.is_some() { 0 } else { self.layout.producers };
+        loop {
+            match self.let_go() {
+                Some(record) => return Some(record),
+                None if self.step == end => return None,
+                None => {
+                    if let Some(record) = self.take_step() {
+                        return Some(record);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next record of a flow: an order, or an answer that is due before it.
+    fn next_of_flow(&mut self) -> Option<Planned> {
+        if self.upcoming.is_none() {
+            self.upcoming = self.next_record();
+            if let (Some(order), Some(worker)) = (&mut self.upcoming, &mut self.worker) {
+                let number = self.step - 1;
+                worker.consume(number, order, &self.layout, &self.faults, &mut self.pacers, &mut self.tally);
+            }
+        }
+        let before = self.upcoming.as_ref().map(|order| order.timestamp);
+        self.worker.as_mut().and_then(|worker| worker.answer(before)).or_else(|| self.upcoming.take())
+    }
 }
 
 impl Iterator for Plan {
     type Item = Planned;
 
     fn next(&mut self) -> Option<Planned> {
-        loop {
-            let record = match self.let_go() {
-                Some(record) => Some(record),
-                None if self.step == self.layout.records + self.layout.producers => return None,
-                None => self.take_step(),
-            };
-            if let Some(record) = record {
-                self.count_sent(&record);
-                return Some(record);
-            }
-        }
+        let record = if self.worker.is_some() { self.next_of_flow() } else { self.next_record() }?;
+        self.count_sent(&record);
+        Some(record)
     }
 }

@@ -1,8 +1,8 @@
 //! Findings against the truth: what was injected and found, what was missed, and what was invented.
 //!
 //! Both sides are broken into atoms that do not depend on how an audit groups them: one lost number, one late number,
-//! one number out of order, one set of positions that hold the same event. An atom counts once; said twice, it is
-//! invented the second time.
+//! one number out of order, one set of positions that hold the same event, one transaction of a flow. An atom counts
+//! once; said twice, it is invented the second time. A pattern counts by what it names.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead};
@@ -12,9 +12,16 @@ use serde::{Deserialize, Serialize};
 use super::fault::Expect;
 use super::truth::{Item, Position, Truth};
 use crate::audit::finding::{Finding, Kind, State};
+use crate::audit::flows::summary::FlowSummary;
 use crate::audit::verdict::{Figures, Verdict};
 
+mod patterns;
 mod table;
+mod transactions;
+
+pub use patterns::Named;
+use patterns::Patterns;
+use transactions::Transactions;
 
 /// Examples kept of what was missed or invented.
 const EXAMPLES: usize = 5;
@@ -38,6 +45,9 @@ pub struct FaultScore {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<u64>,
     pub missed: u64,
+    /// Whether what its hits have in common was named; absent where they have nothing in common.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Named>,
     /// The first few that were missed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub examples: Vec<String>,
@@ -77,6 +87,8 @@ enum Line {
         figures: Figures,
         #[serde(default)]
         verdict: Option<Verdict>,
+        #[serde(default)]
+        flow: Option<Box<FlowSummary>>,
     },
     #[serde(other)]
     Other,
@@ -99,7 +111,7 @@ pub fn score(truth: &Truth, findings: impl BufRead) -> Result<Score, ScoreError>
         }
         match serde_json::from_str(&text).map_err(|source| ScoreError::Line { line, source })? {
             Line::Finding(finding) => ledger.finding(&finding),
-            Line::Summary { figures, verdict } => ledger.summary(&figures, verdict),
+            Line::Summary { figures, verdict, flow } => ledger.summary(&figures, verdict, flow.as_deref()),
             Line::Other => {}
         }
     }
@@ -123,8 +135,12 @@ struct Ledger<'a> {
     reorder: Numbers,
     duplicate: BTreeMap<Vec<Position>, Atom>,
     conflict: BTreeMap<Vec<Position>, Atom>,
+    transactions: Transactions,
+    patterns: Patterns,
     found: Vec<u64>,
     resets: Option<u64>,
+    /// Answers after their deadline.
+    late_answers: u64,
     invented: BTreeMap<String, Invented>,
     problems: Vec<String>,
 }
@@ -138,8 +154,11 @@ impl<'a> Ledger<'a> {
             reorder: Numbers::default(),
             duplicate: BTreeMap::new(),
             conflict: BTreeMap::new(),
+            transactions: Transactions::default(),
+            patterns: Patterns::new(&truth.faults),
             found: vec![0; truth.faults.len()],
             resets: None,
+            late_answers: 0,
             invented: BTreeMap::new(),
             problems: Vec::new(),
         };
@@ -155,6 +174,7 @@ impl<'a> Ledger<'a> {
         let (session, from, until) = match item {
             Item::Number { session, number } => (session, *number, number.saturating_add(1)),
             Item::Numbers { session, from, until } => (session, *from, *until),
+            Item::Transaction { seen, .. } => return self.transactions.expect(expect, seen, atom),
             Item::Copies { positions, .. } => {
                 match expect {
                     Expect::Conflict => self.conflict.insert(sorted(positions.clone()), atom),
@@ -176,6 +196,19 @@ impl<'a> Ledger<'a> {
     fn finding(&mut self, finding: &Finding) {
         let in_scope = finding.topic == self.truth.topic;
         match finding.kind {
+            Kind::MissingStage | Kind::UnexpectedRecord | Kind::StageMismatch => {
+                match self.transactions.take(finding) {
+                    // Late answers are counted in the summary: a run that saw the answer first finds nothing missing.
+                    Some(_) if finding.state == State::Resolved => {}
+                    Some(fault) => self.found[fault] += 1,
+                    None => self.invent(finding, 1, &finding.why),
+                }
+            }
+            Kind::PeriodicLoss | Kind::DimensionalLoss | Kind::RetryComb | Kind::Burst => {
+                if !self.patterns.take(finding) {
+                    self.invent(finding, 1, &finding.why);
+                }
+            }
             Kind::SequenceGap | Kind::HeadLoss | Kind::TailLoss if in_scope => self.gap(finding),
             _ if finding.state == State::Resolved => {}
             Kind::Reorder if in_scope && finding.numbers.is_some() => self.numbers(finding, &[], Expect::Reorder),
@@ -262,8 +295,10 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    fn summary(&mut self, figures: &Figures, verdict: Option<Verdict>) {
+    fn summary(&mut self, figures: &Figures, verdict: Option<Verdict>, flow: Option<&FlowSummary>) {
         self.resets = Some(figures.resets);
+        let hops = flow.into_iter().flat_map(|flow| &flow.stages).filter_map(|stage| stage.hop.as_ref());
+        self.late_answers = hops.map(|hop| hop.late).sum();
         if verdict == Some(Verdict::Unverified) {
             self.problems.push("the audit could not read all it was asked to: its verdict is unverified".to_owned());
         }
@@ -274,25 +309,31 @@ impl<'a> Ledger<'a> {
             None => {
                 self.problems.push("the findings end without a summary: the audit may have been cut off".to_owned())
             }
-            Some(found) => self.close_resets(found),
+            Some(found) => self.close_counted(found, Expect::Reset.name(), |i| i.expect == Expect::Reset),
+        }
+        if self.truth.flow.is_some() {
+            self.close_counted(self.late_answers, "late-answer", |injected| injected.expect == Expect::Late);
         }
         let faults: Vec<FaultScore> = (0..self.truth.faults.len()).map(|fault| self.fault(fault)).collect();
         let invented: Vec<Invented> = self.invented.into_values().collect();
-        let exact = invented.is_empty() && self.problems.is_empty() && faults.iter().all(|fault| fault.missed == 0);
+        let exact = invented.is_empty()
+            && self.problems.is_empty()
+            && faults.iter().all(|fault| fault.missed == 0 && fault.pattern != Some(Named::Missed));
         Score { exact, faults, invented, problems: self.problems }
     }
 
-    fn close_resets(&mut self, found: u64) {
+    /// What only the summary tells, as a figure.
+    fn close_counted(&mut self, found: u64, name: &str, is_counted: fn(&super::truth::Injected) -> bool) {
         let mut left = found;
-        for (fault, injected) in self.truth.faults.iter().enumerate() {
-            if injected.expect == Expect::Reset {
-                self.found[fault] = left.min(injected.count);
-                left -= self.found[fault];
-            }
+        let mut made = 0;
+        for (fault, injected) in self.truth.faults.iter().enumerate().filter(|(_, injected)| is_counted(injected)) {
+            self.found[fault] = left.min(injected.count);
+            left -= self.found[fault];
+            made += injected.count;
         }
         if left > 0 {
-            let what = format!("the summary counts {found} resets, {} were made", self.truth.resets());
-            self.invent_named(Expect::Reset.name(), left, Example { finding: None, what });
+            let what = format!("the summary counts {found} of {name}, {made} were made");
+            self.invent_named(name, left, Example { finding: None, what });
         }
     }
 
@@ -306,13 +347,18 @@ impl<'a> Ledger<'a> {
             injected: injected.count,
             found: is_anomaly.then_some(self.found[fault]),
             missed: if is_anomaly { injected.count.saturating_sub(self.found[fault]) } else { 0 },
+            pattern: self.patterns.outcome(fault),
             examples: self.missed(fault),
         }
     }
 
     fn missed(&self, fault: usize) -> Vec<String> {
         let is_missed = |atom: &Atom| atom.fault == fault && !atom.found;
-        let numbers = match self.truth.faults[fault].expect {
+        let expect = self.truth.faults[fault].expect;
+        let numbers = match expect {
+            Expect::MissingStage | Expect::UnexpectedRecord | Expect::StageMismatch => {
+                return self.transactions.missed(expect, fault).take(EXAMPLES).collect();
+            }
             Expect::Lost => &self.lost,
             Expect::Late => &self.late,
             Expect::Reorder => &self.reorder,

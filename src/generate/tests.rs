@@ -131,6 +131,7 @@ fn told(truth: &Truth) -> Sets {
             let numbers = match item.clone() {
                 Item::Number { session, number } => (session, number..number + 1),
                 Item::Numbers { session, from, until } => (session, from..until),
+                Item::Transaction { .. } => panic!("a transaction outside of a flow"),
                 Item::Copies { event_id, positions } => {
                     let set = match fault.expect {
                         Expect::Duplicate => &mut sets.duplicate,
@@ -312,3 +313,6 @@ fn what_cannot_be_generated_is_refused_with_the_way_out() {
     let aborting = Plan::new(&options(99, &["abort-transaction=1%"]), NOW_MS).unwrap();
     assert!(matches!(lines::write(aborting, &mut Vec::new()), Err(GenerateError::Mode(_))));
 }
+
+mod flow;
+mod pattern;

@@ -8,22 +8,38 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{Expect, Fault};
 use super::layout::{Layout, Numbered, label};
+use super::pattern::Pattern;
 
 pub const VERSION: u32 = 1;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Truth {
     pub version: u32,
     pub topic: String,
     pub seed: u64,
     /// Records planned.
     pub records: u64,
-    /// Records in the topic: the planned ones without the lost, with the copies and the end markers. Attempts that
-    /// were aborted are not in it.
+    /// Records in the topic, or in both of a flow: the planned ones without the lost, with the copies, the end markers
+    /// and the answers. Attempts that were aborted are not in it.
     pub sent: u64,
     pub sessions: Vec<Session>,
     pub options: AuditOptions,
+    /// Where a worker answers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub flow: Option<FlowTruth>,
     pub faults: Vec<Injected>,
+}
+
+/// What `flows` must be told to see the transactions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowTruth {
+    /// Topics, in the order of the flow.
+    pub stages: Vec<String>,
+    pub id: String,
+    /// At the first stage.
+    pub number: String,
+    pub agree: String,
+    pub deadline_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,13 +73,17 @@ pub enum Scope {
 }
 
 /// One fault asked for and what it hit; fewer than asked where it would have touched another fault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Injected {
     pub fault: String,
     pub spec: String,
     pub expect: Expect,
-    /// Numbers lost, late or out of order; records copied; sessions reset; transactions aborted; null values.
+    /// Numbers lost, late or out of order; records copied; sessions reset; transactions aborted; null values;
+    /// transactions of a flow.
     pub count: u64,
+    /// What they have in common.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pattern: Option<Pattern>,
     /// Empty for what is no anomaly.
     pub items: Vec<Item>,
 }
@@ -85,6 +105,20 @@ pub enum Item {
         event_id: String,
         positions: Vec<Position>,
     },
+    /// Of a flow, and where its stages hold it.
+    Transaction {
+        transaction: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        number: Option<u64>,
+        seen: Vec<Seen>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Seen {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -116,11 +150,13 @@ impl Truth {
     }
 }
 
-/// Names a pair of copies whose positions are only known once they are written.
+/// Names copies, or a transaction's records, whose positions are only known once they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mark {
-    fault: usize,
-    item: usize,
+    pub(super) fault: usize,
+    pub(super) item: usize,
+    /// Which of the plan's topics the record goes to.
+    pub(super) stage: usize,
 }
 
 /// The faults as they are being injected.
@@ -133,11 +169,25 @@ struct Entry {
     count: u64,
     numbers: Vec<Numbered>,
     copies: Vec<(Numbered, Vec<Position>)>,
+    transactions: Vec<Transaction>,
+}
+
+struct Transaction {
+    id: String,
+    number: Option<u64>,
+    /// By stage.
+    seen: Vec<(usize, Position)>,
 }
 
 impl Tally {
     pub fn new(faults: &[Fault]) -> Self {
-        let entry = |fault: &Fault| Entry { fault: fault.clone(), count: 0, numbers: Vec::new(), copies: Vec::new() };
+        let entry = |fault: &Fault| Entry {
+            fault: fault.clone(),
+            count: 0,
+            numbers: Vec::new(),
+            copies: Vec::new(),
+            transactions: Vec::new(),
+        };
         Self { faults: faults.iter().map(entry).collect() }
     }
 
@@ -154,20 +204,31 @@ impl Tally {
         self.count(fault);
         let copies = &mut self.faults[fault].copies;
         copies.push((numbered, Vec::with_capacity(2)));
-        Mark { fault, item: copies.len() - 1 }
+        Mark { fault, item: copies.len() - 1, stage: 0 }
+    }
+
+    pub fn transaction(&mut self, fault: usize, id: String, number: Option<u64>) -> Mark {
+        self.count(fault);
+        let transactions = &mut self.faults[fault].transactions;
+        transactions.push(Transaction { id, number, seen: Vec::with_capacity(2) });
+        Mark { fault, item: transactions.len() - 1, stage: 0 }
     }
 
     pub fn position(&mut self, mark: Mark, position: Position) {
-        self.faults[mark.fault].copies[mark.item].1.push(position);
+        let entry = &mut self.faults[mark.fault];
+        match entry.transactions.get_mut(mark.item) {
+            Some(transaction) => transaction.seen.push((mark.stage, position)),
+            None => entry.copies[mark.item].1.push(position),
+        }
     }
 
-    pub fn into_injected(self) -> Vec<Injected> {
-        self.faults.into_iter().map(Entry::into_injected).collect()
+    pub fn into_injected(self, topics: &[String], layout: &Layout) -> Vec<Injected> {
+        self.faults.into_iter().map(|entry| entry.into_injected(topics, layout)).collect()
     }
 }
 
 impl Entry {
-    fn into_injected(mut self) -> Injected {
+    fn into_injected(mut self, topics: &[String], layout: &Layout) -> Injected {
         self.numbers.sort_unstable();
         let runs = self
             .numbers
@@ -186,7 +247,18 @@ impl Entry {
             positions.sort_unstable();
             Item::Copies { event_id: numbered.event_id(), positions }
         }));
+        items.extend(self.transactions.into_iter().map(|transaction| {
+            let place = |(stage, at): &(usize, Position)| Seen {
+                topic: topics[*stage].clone(),
+                partition: at.partition,
+                offset: at.offset,
+            };
+            let mut seen: Vec<Seen> = transaction.seen.iter().map(place).collect();
+            seen.sort_unstable();
+            Item::Transaction { transaction: transaction.id, number: transaction.number, seen }
+        }));
         Injected {
+            pattern: Pattern::of(&self.fault.kind, layout),
             fault: self.fault.kind.name().to_owned(),
             spec: self.fault.spec,
             expect: self.fault.kind.expect(),

@@ -35,10 +35,13 @@ fn the_commands_of_the_readme_work() {
             .replace("/var/lib/sordini", &dir.path().join("ledger").display().to_string())
             .replace("truth.json", &dir.path().join("truth.json").display().to_string())
             .replace("findings.jsonl", &dir.path().join("findings.jsonl").display().to_string())
+            .replace("flow.jsonl", &dir.path().join("flow.jsonl").display().to_string())
+            .replace("flow.toml", &dir.path().join("flow.toml").display().to_string())
             .replace("windows.jsonl", &dir.path().join("windows.jsonl").display().to_string());
         let output = run(&here.split(' ').collect::<Vec<_>>());
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         let is_bad = (here.starts_with("audit") && here.contains("--id")) || here.contains("--replay");
+        let is_bad = is_bad || here.starts_with("flows");
         // The generated faults are found, and the recorded stop.
         assert_eq!(output.status.code(), Some(i32::from(is_bad)), "{here}\n{said}");
         if here.starts_with("generate") {

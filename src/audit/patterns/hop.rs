@@ -79,7 +79,6 @@ pub struct HopPatterns {
     ranks: BTreeMap<i32, Counter>,
     numbers: Option<Counter>,
     attribution: attribution::Tally,
-    units: u64,
     lost: u64,
 }
 
@@ -91,13 +90,7 @@ impl Default for HopPatterns {
             Dimension::ranges("hour", &HOURS),
             Dimension::names("producer"),
         ];
-        Self {
-            ranks: BTreeMap::new(),
-            numbers: None,
-            attribution: attribution::Tally::new(dimensions),
-            units: 0,
-            lost: 0,
-        }
+        Self { ranks: BTreeMap::new(), numbers: None, attribution: attribution::Tally::new(dimensions), lost: 0 }
     }
 }
 
@@ -151,7 +144,6 @@ impl HopPatterns {
         if let Some(number) = sent.number {
             self.numbers.get_or_insert_with(|| Counter::new(number)).judged(number);
         }
-        self.units += 1;
         let tally = &mut self.attribution;
         let hour = sent.at_ms.div_euclid(3_600_000).rem_euclid(24);
         let mut codes = [0u32; 4];
@@ -160,7 +152,8 @@ impl HopPatterns {
         codes[HOUR] = tally.bin(HOUR, hour);
         codes[PRODUCER] = sent.producer;
         let key_hash = (sent.key != 0).then_some(u64::from(sent.key));
-        let unit = Unit { number: self.units, time_ms: sent.at_ms, key_hash, codes: &codes };
+        // Its place is that of the upstream's record: a loss is told long after, and all losses at one time would be one cluster.
+        let unit = Unit { number: sent.at_ms.max(0).unsigned_abs(), time_ms: sent.at_ms, key_hash, codes: &codes };
         if is_lost { tally.lost(&unit) } else { tally.arrived(&unit) }
     }
 

@@ -35,6 +35,7 @@ fn perfect(truth: &Truth) -> Vec<Value> {
         for item in items {
             let id = findings.len();
             findings.push(match item {
+                Item::Transaction { .. } => Value::Null,
                 Item::Copies { positions, .. } => {
                     let sightings: Vec<Value> = positions
                         .iter()
@@ -203,3 +204,5 @@ fn a_line_that_is_no_report_is_refused_with_its_number() {
     let error = score(&truth(), "{\"type\":\"coverage\"}\n\nnonsense".as_bytes()).unwrap_err();
     assert!(matches!(error, ScoreError::Line { line: 3, .. }));
 }
+
+mod patterns;

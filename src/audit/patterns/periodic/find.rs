@@ -25,6 +25,9 @@ const MOST_TAKEN: usize = 128;
 /// Fewer hits than this say nothing about their dispersion.
 const LEAST_HITS: u64 = 4;
 
+/// Periods up to this are looked at as divisors of longer ones.
+const LONGEST_DIVISOR: u64 = 1 << 20;
+
 /// 95 % of a normal distribution lie this many standard deviations around its mean.
 const Z: f64 = 1.959_964;
 
@@ -73,6 +76,11 @@ impl Finder<'_> {
                 groups.iter_mut().for_each(|group| _ = group.take(class));
                 continue;
             }
+            let longer = longer(&candidate, &classes, &groups, &scan);
+            let (candidate, classes) = match longer {
+                Some(longer) => (longer.clone(), longer.classes),
+                None => (candidate, classes),
+            };
             let (periodic, taken) = self.explain(&candidate, &classes, false, &mut groups);
             found.extend(periodic);
             if taken > MOST_TAKEN || found.len() == MOST_PERIODS {
@@ -195,6 +203,28 @@ fn widen(candidate: &Candidate, groups: &[Group], scan: &Scan) -> (Vec<(usize, C
     let classes = candidate.classes.iter().map(|&(i, class)| (i, wider(class))).collect();
     let choices = candidate.phases + u32::from(up + down > 0);
     (classes, gain(all.less(rest), all) - f64::from(choices) * (n as f64).ln())
+}
+
+/// A period too long to be scanned shows by its divisors: their losses, in turn, sit on one residue of the divisor's numbers.
+/// Its p is the larger one of both steps.
+fn longer(candidate: &Candidate, classes: &[(usize, Class)], groups: &[Group], scan: &Scan) -> Option<Candidate> {
+    let class = classes.first()?.1;
+    let is_one = class.width == 1 && candidate.phases == 1;
+    // Losses in general go on as they are: only what is long is looked for.
+    if !is_one || candidate.n > LONGEST_DIVISOR {
+        return None;
+    }
+    let within: Vec<Group> = classes.iter().map(|&(i, class)| groups[i].within(class)).collect();
+    let inner = scan.best(&within).into_iter().find(|inner| inner.phases == 1)?;
+    let inner_class = inner.classes.first()?.1;
+    let n = class.n.checked_mul(inner_class.n).filter(|n| *n <= scan.largest * scan.largest)?;
+    let whole = Class { n, residue: class.residue + class.n * inner_class.residue, width: 1 };
+    let (ln_p, ln_tests) = match candidate.ln_p > inner.ln_p {
+        true => (candidate.ln_p, candidate.ln_tests),
+        false => (inner.ln_p, inner.ln_tests),
+    };
+    let classes = classes.iter().map(|&(i, _)| (i, whole)).collect();
+    Some(Candidate { n, classes, ln_p, ln_tests, phases: 1 })
 }
 
 /// The one number, of those that the candidate explains, without which nothing significant is left: a number that

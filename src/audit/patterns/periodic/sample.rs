@@ -130,6 +130,15 @@ impl Group {
         }
     }
 
+    /// The numbers of a class of width 1 as a sample of their own, counted from 0: the class's jth number is residue + n × j.
+    pub fn within(&self, class: Class) -> Self {
+        let at = |number: i64| number.saturating_sub_unsigned(class.residue).div_euclid(class.n as i64);
+        let first = |from: i64| class.next(from).map_or(i64::MAX, at);
+        let stretches = self.stretches.iter().map(|&(from, until)| (first(from), first(until)));
+        let hits = self.hits(class).into_iter().map(|(number, _)| (at(number), at(number) + 1));
+        Self::new(self.segment, stretches.filter(|(from, until)| from < until).collect(), hits.collect())
+    }
+
     /// The losses of a class, each with the eligible numbers before it; those taken away count as eligible.
     pub fn hits(&self, class: Class) -> Vec<(i64, u64)> {
         let (mut hits, mut before, mut stretches) = (Vec::new(), 0, self.stretches.iter().peekable());

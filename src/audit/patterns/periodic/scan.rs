@@ -23,7 +23,7 @@ pub struct Cell {
 }
 
 /// A period that is significant, before it is looked at closely.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Candidate {
     pub n: u64,
     /// One class for each group that takes part, by its index in the sample.

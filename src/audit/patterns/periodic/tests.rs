@@ -258,3 +258,20 @@ fn the_detection_limit_is_what_simulation_finds() {
     let limits = judge_default(&Counter::new(TRIALS).segments()).limits;
     assert_eq!((limits.smallest, limits.largest), (Some(2), Some(5000)));
 }
+
+/// Longer than what is scanned: it shows by its divisors, and the whole of it is named.
+#[test]
+fn a_period_beyond_the_scan_is_named_by_way_of_its_divisors() {
+    for n in [5_000, 1_500, 12_000] {
+        let rng = &mut rng(n);
+        let counter = Counter::new(400_000).every(rng, n as usize, 77, 1.0, 0).noise(rng, |_| 0.0005);
+        let judged = judge_default(&counter.segments());
+        let found = only(&judged);
+        assert_eq!((found.n, found.residue), (n, 77), "{found:?}");
+        assert!(found.hit_rate > 0.99 && found.ln_p < Settings::default().alpha.ln(), "{found:?}");
+    }
+    // What is not longer stays as it is.
+    let rng = &mut rng(1);
+    let counter = Counter::new(100_000).every(rng, 100, 7, 0.3, 0).noise(rng, |_| 0.01);
+    assert_eq!(only(&judge_default(&counter.segments())).n, 100);
+}
