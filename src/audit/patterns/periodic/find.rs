@@ -25,9 +25,6 @@ const MOST_TAKEN: usize = 128;
 /// Fewer hits than this say nothing about their dispersion.
 const LEAST_HITS: u64 = 4;
 
-/// Periods up to this are looked at as divisors of longer ones.
-const LONGEST_DIVISOR: u64 = 1 << 20;
-
 /// 95 % of a normal distribution lie this many standard deviations around its mean.
 const Z: f64 = 1.959_964;
 
@@ -210,12 +207,15 @@ fn widen(candidate: &Candidate, groups: &[Group], scan: &Scan) -> (Vec<(usize, C
 fn longer(candidate: &Candidate, classes: &[(usize, Class)], groups: &[Group], scan: &Scan) -> Option<Candidate> {
     let class = classes.first()?.1;
     let is_one = class.width == 1 && candidate.phases == 1;
-    // Losses in general go on as they are: only what is long is looked for.
-    if !is_one || candidate.n > LONGEST_DIVISOR {
+    // What was taken away leaves gaps that look like periods themselves.
+    if !is_one || groups.iter().any(Group::has_taken) {
         return None;
     }
     let within: Vec<Group> = classes.iter().map(|&(i, class)| groups[i].within(class)).collect();
     let inner = scan.best(&within).into_iter().find(|inner| inner.phases == 1)?;
+    if 2 * hits(&inner.classes, &within).len() as u64 <= total(&within).lost {
+        return None;
+    }
     let inner_class = inner.classes.first()?.1;
     let n = class.n.checked_mul(inner_class.n).filter(|n| *n <= scan.largest * scan.largest)?;
     let whole = Class { n, residue: class.residue + class.n * inner_class.residue, width: 1 };

@@ -130,6 +130,10 @@ impl Group {
         }
     }
 
+    pub fn has_taken(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
     /// The numbers of a class of width 1 as a sample of their own, counted from 0: the class's jth number is residue + n × j.
     pub fn within(&self, class: Class) -> Self {
         let at = |number: i64| number.saturating_sub_unsigned(class.residue).div_euclid(class.n as i64);
