@@ -8,6 +8,7 @@ use super::{EngineError, Settings};
 use crate::audit::duplicates::Case;
 use crate::audit::finding::Finding;
 use crate::audit::flows::FlowState;
+use crate::audit::flows::plan::Flow;
 use crate::audit::partition::PartitionState;
 use crate::audit::sessions::Sessions;
 use crate::ledger::Ledger;
@@ -28,18 +29,37 @@ pub struct State {
     /// Written behind the rest, so that what older versions wrote stays readable.
     #[serde(skip)]
     pub flow: Option<FlowState>,
+    /// Written behind the flow's state.
+    #[serde(skip)]
+    pub plan: Option<FlowPlan>,
+}
+
+/// What the flow is, for whoever looks into the ledger without the settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowPlan {
+    pub flow: Flow,
+    /// Sightings that lie so far back are dropped.
+    pub horizon_ms: i64,
+}
+
+impl FlowPlan {
+    fn of(settings: &Settings) -> Option<Self> {
+        let flow = Flow::clone(&settings.flow.as_ref()?.flow);
+        Some(Self { flow, horizon_ms: i64::try_from(settings.horizon.as_millis()).unwrap_or(i64::MAX) })
+    }
 }
 
 pub fn load(ledger: &Ledger, settings: &Settings) -> Result<State, EngineError> {
     let ours = rules(settings);
     let name = || settings.ledger.as_ref().map_or_else(String::new, |dir| dir.display().to_string());
+    let plan = FlowPlan::of(settings);
     let Some(state) = read(ledger.state(), settings.ledger.as_deref().unwrap_or(Path::new("")))? else {
-        return Ok(State { version: VERSION, rules: ours, ..State::default() });
+        return Ok(State { version: VERSION, rules: ours, plan, ..State::default() });
     };
     if state.rules != ours {
         return Err(EngineError::OtherRules { ledger: name(), theirs: state.rules, ours });
     }
-    Ok(state)
+    Ok(State { plan, ..state })
 }
 
 /// The state as a ledger keeps it; none before the first commit.
@@ -53,15 +73,20 @@ pub fn read(bytes: Option<&[u8]>, dir: &Path) -> Result<Option<State>, EngineErr
     }
     let (mut state, rest) = postcard::take_from_bytes::<State>(bytes).map_err(|error| broken(error.to_string()))?;
     if !rest.is_empty() {
-        state.flow = Some(postcard::from_bytes(rest).map_err(|error| broken(error.to_string()))?);
+        let (flow, rest) = postcard::take_from_bytes(rest).map_err(|error| broken(error.to_string()))?;
+        state.flow = Some(flow);
+        if !rest.is_empty() {
+            state.plan = Some(postcard::from_bytes(rest).map_err(|error| broken(error.to_string()))?);
+        }
     }
     Ok(Some(state))
 }
 
 pub fn encode(state: &State, flow: Option<&FlowState>) -> Result<Vec<u8>, EngineError> {
-    let encoded = postcard::to_stdvec(state).and_then(|bytes| match flow {
-        Some(flow) => postcard::to_extend(flow, bytes),
-        None => Ok(bytes),
+    let encoded = postcard::to_stdvec(state).and_then(|bytes| match (flow, &state.plan) {
+        (Some(flow), Some(plan)) => postcard::to_extend(flow, bytes).and_then(|bytes| postcard::to_extend(plan, bytes)),
+        (Some(flow), None) => postcard::to_extend(flow, bytes),
+        (None, _) => Ok(bytes),
     });
     encoded.map_err(|error| EngineError::State { ledger: String::new(), why: error.to_string() })
 }
@@ -98,8 +123,13 @@ const FINDING: u8 = b'f';
 const CASE: u8 = b'c';
 
 impl Entry {
+    /// Under which the journal keeps a finding.
+    pub fn key(id: &str) -> u128 {
+        u128::from(u64::from_str_radix(id, 16).unwrap_or_default())
+    }
+
     pub fn finding(finding: &Finding) -> Result<(u128, Vec<u8>), EngineError> {
-        let key = u128::from(u64::from_str_radix(&finding.id, 16).unwrap_or_default());
+        let key = Self::key(&finding.id);
         let mut bytes = vec![FINDING];
         serde_json::to_writer(&mut bytes, finding)
             .map_err(|error| EngineError::State { ledger: String::new(), why: error.to_string() })?;
