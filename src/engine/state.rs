@@ -152,3 +152,32 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::flows::plan::{Rule, Slo, Stage};
+
+    #[test]
+    fn a_state_without_a_flow_or_without_its_plan_stays_readable() {
+        let stage = Stage {
+            name: "a".to_owned(),
+            topic: "t".to_owned(),
+            after: None,
+            rule: Rule::FanOut(3),
+            deadline_ms: 5,
+            slo: Some(Slo { latency_ms: 1, objective: 0.5 }),
+            agree: vec!["key".to_owned()],
+        };
+        let flow = Flow { name: "f".to_owned(), stages: vec![stage], clock_bound_ms: 1, most_open: 2 };
+        let plan = FlowPlan { flow, horizon_ms: 7 };
+        for (has_flow, plan) in [(false, None), (true, None), (true, Some(plan))] {
+            let state =
+                State { version: VERSION, rules: "--id key".to_owned(), plan: plan.clone(), ..State::default() };
+            let flow = has_flow.then(FlowState::default);
+            let bytes = encode(&state, flow.as_ref()).unwrap();
+            let read = read(Some(&bytes), Path::new("")).unwrap().unwrap();
+            assert_eq!((read.rules.as_str(), read.flow.is_some(), read.plan), ("--id key", has_flow, plan));
+        }
+    }
+}

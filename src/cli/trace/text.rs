@@ -36,7 +36,7 @@ fn write_way(way: &Path, traced: &Traced, records: &Records, out: &mut dyn Write
         for arrival in &at.arrivals {
             write_arrival(&stage, width, arrival, records, out)?;
         }
-        if at.arrivals.is_empty() {
+        if at.status != Status::Seen {
             writeln!(out, "  {stage}{}", missing(at))?;
         }
     }
@@ -51,6 +51,7 @@ fn write_way(way: &Path, traced: &Traced, records: &Records, out: &mut dyn Write
 fn missing(at: &At) -> &'static str {
     match at.status {
         Status::Seen => "seen",
+        Status::Lost if !at.arrivals.is_empty() => "some are missing",
         Status::Lost => "missing",
         Status::Waiting => "not yet",
         Status::Absent => "never seen",

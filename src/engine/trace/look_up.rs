@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::path::Path as Way;
+use super::coverage::Reach;
+use super::path::{Path as Way, beyond_horizon, kept_since};
 use super::sought::mixed_up;
 use super::{
     About, Answer, Arrival, AtRest, Candidate, Found, Hash, Holder, Live, Question, Sought, TraceError, candidates,
 };
 use crate::audit::finding::Finding;
-use crate::engine::trace::coverage::Reach;
 use crate::identify::IdentityHasher;
 use crate::ledger::{Key, LedgerError};
 
@@ -158,7 +158,7 @@ impl Traced {
 
     /// Ways of which something is known.
     pub fn known_ways(&self) -> impl Iterator<Item = &Way> {
-        self.ways.iter().filter(|way| !way.is_empty())
+        self.ways.iter().filter(|way| way.is_known)
     }
 
     pub fn damage(&self) -> impl Iterator<Item = &String> {
@@ -183,8 +183,11 @@ impl Traced {
     pub fn never_seen(&self, topic: Option<&str>) -> Vec<String> {
         let topics: BTreeSet<&str> = self.about.coverage.iter().map(|covered| covered.topic.as_str()).collect();
         let asked = topics.into_iter().filter(|known| topic.is_none_or(|topic| topic == *known));
+        let plan = self.about.flow.as_ref();
+        let since = plan.and_then(|plan| kept_since(&self.about.coverage, plan.horizon_ms));
         let said = asked.map(|topic| {
-            let reach = Reach::of(topic, &self.about.coverage);
+            let mut reach = Reach::of(topic, &self.about.coverage);
+            reach.gaps.extend(since.map(beyond_horizon));
             format!("never seen in {topic} {}{}", reach.words(), Reach::uncovered(&reach.gaps))
         });
         said.collect()

@@ -49,6 +49,8 @@ pub struct Path {
     pub findings: Vec<Finding>,
     /// All of it in one sentence.
     pub says: String,
+    /// Anything is known of such a transaction.
+    pub is_known: bool,
 }
 
 struct Judge<'a> {
@@ -77,14 +79,10 @@ impl Path {
             let at = judge.at(number, &stages);
             stages.push(at);
         }
-        let says = says(&stages);
+        let says = says(&stages, &transaction.findings);
         let (flow, findings) = (plan.flow.name.clone(), transaction.findings.clone());
-        Self { flow, id: transaction.id, stages, findings, says }
-    }
-
-    /// Nothing is known of such a transaction.
-    pub fn is_empty(&self) -> bool {
-        self.findings.is_empty() && self.stages.iter().all(|at| at.arrivals.is_empty())
+        let is_known = !findings.is_empty() || transaction.waits.is_some() || !arrivals.is_empty();
+        Self { flow, id: transaction.id, stages, findings, says, is_known }
     }
 
     pub fn stage_of(&self, topic: &str) -> Option<&str> {
@@ -125,13 +123,35 @@ impl Judge<'_> {
             && arrivals.is_empty()
             && known.is_none_or(|known| known < since)
         {
-            reach.gaps.push(format!("sightings before {}, beyond the horizon", utc(since)));
+            reach.gaps.push(beyond_horizon(since));
         }
         let (status, why) = match arrivals.is_empty() {
-            false => (Status::Seen, String::new()),
+            false => self.seen(number, &reach),
             true => self.missing(number, before, &reach),
         };
         At { stage: stage.name.clone(), topic: stage.topic.clone(), status, arrivals, reach, why }
+    }
+
+    /// Seen, though perhaps not as often as the rule asks for: where an id may come several times, the ledger keeps only
+    /// the first, and the audit counts.
+    fn seen(&self, number: usize, reach: &Reach) -> (Status, String) {
+        let stage = &self.flow.stages[number];
+        let wanted = match stage.rule {
+            Rule::FanOut(records) => {
+                format!(" of its {records} records at {}, looked for {}", stage.name, reach.words())
+            }
+            _ => return (Status::Seen, String::new()),
+        };
+        let uncovered = Reach::uncovered(&reach.gaps);
+        match self.transaction.waits.filter(|(waits, _)| *waits == number) {
+            _ if self.finding(Kind::MissingStage, stage).is_some() => {
+                (Status::Lost, format!("not all{wanted}{uncovered}"))
+            }
+            Some((_, until_ms)) => {
+                (Status::Waiting, format!("not yet all{wanted}; they have until {}{uncovered}", utc(until_ms)))
+            }
+            None => (Status::Seen, String::new()),
+        }
     }
 
     fn missing(&self, number: usize, before: &[At], reach: &Reach) -> (Status, String) {
@@ -222,6 +242,10 @@ pub fn kept_since(coverage: &[Covered], horizon_ms: i64) -> Option<i64> {
     Some(slowest.saturating_sub(horizon_ms)).filter(|since| begun < *since)
 }
 
+pub fn beyond_horizon(since_ms: i64) -> String {
+    format!("sightings before {}, beyond the horizon", utc(since_ms))
+}
+
 fn lost(from: &str, to: &str, grade: Grade) -> String {
     match grade {
         Grade::Proven => format!("lost on the hop {from} → {to}"),
@@ -229,7 +253,7 @@ fn lost(from: &str, to: &str, grade: Grade) -> String {
     }
 }
 
-fn says(stages: &[At]) -> String {
+fn says(stages: &[At], findings: &[Finding]) -> String {
     let seen = |at: &At| {
         let first = at.arrivals.first()?;
         let more = match at.arrivals.len() {
@@ -252,6 +276,14 @@ fn says(stages: &[At]) -> String {
     }
     if is_complete {
         said.push_str(": complete");
+    }
+    for finding in findings {
+        let stage = finding.evidence.get("stage").and_then(Value::as_str).unwrap_or_default();
+        match finding.kind {
+            Kind::StageMismatch => said.push_str(&format!("; {stage} says otherwise than the stage before")),
+            Kind::MissingStage if !finding.is_open() => said.push_str(&format!("; late at {stage}")),
+            _ => {}
+        }
     }
     said
 }
