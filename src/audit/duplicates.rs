@@ -71,6 +71,13 @@ impl Case {
         (all.map(seen).collect(), self.contents.values().map(|copies| copies.count).sum())
     }
 
+    /// What is said of it; a replay shows itself only among many cases.
+    pub fn findings(&self, identity: u128, rung: Rung, names: &dyn Names) -> Vec<Finding> {
+        let mut out = Vec::new();
+        findings_of(identity, self, rung, &FxHashMap::default(), names, &mut out);
+        out
+    }
+
     /// Content of the earliest arrival.
     fn original(&self) -> Option<u64> {
         self.contents.iter().min_by_key(|(_, copies)| copies.places.first().copied()).map(|(&checksum, _)| checksum)

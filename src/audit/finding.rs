@@ -269,7 +269,8 @@ impl Finding {
     }
 }
 
-fn derive_id(kind: Kind, topic: &str, says: &[&dyn fmt::Display]) -> String {
+/// The id of a finding of this kind that says this.
+pub fn derive_id(kind: Kind, topic: &str, says: &[&dyn fmt::Display]) -> String {
     let mut hash = Xxh3::new();
     hash.update(kind.name().as_bytes());
     hash.update(&[0]);

@@ -73,6 +73,25 @@ impl WatchFile {
         Ok(file)
     }
 
+    /// Directory of the ledger of an audit or a flow.
+    pub fn ledger(&self, name: &str) -> PathBuf {
+        self.state.join("audits").join(name)
+    }
+
+    /// Every audit and flow: its name, the file of its ledger's key where one is named, and its client settings.
+    pub fn ledgers(&self) -> Vec<(String, Option<PathBuf>, Properties)> {
+        let merged = |own: &Properties| {
+            let mut all = self.kafka.clone();
+            all.extend(own.clone());
+            all
+        };
+        let audits = self.audits.iter().enumerate();
+        let audits = audits.map(|(n, audit)| (audit.name_or(n), audit.ledger_key.clone(), merged(&audit.properties)));
+        let flows = self.flows.iter();
+        let flows = flows.map(|flow| (flow.name.clone(), flow.ledger_key.clone(), merged(&flow.properties)));
+        audits.chain(flows).collect()
+    }
+
     /// What no key alone is wrong about.
     fn check(&self, text: &str, path: &Path) -> Result<(), ConfigError> {
         let at = |needle: &str, what: String| {

@@ -9,6 +9,7 @@ use super::{EngineError, Settings};
 use crate::audit::duplicates::Case;
 use crate::audit::finding::Finding;
 use crate::audit::flows::FlowState;
+use crate::audit::flows::plan::Flow;
 use crate::audit::partition::PartitionState;
 use crate::audit::patterns::retries::Retries;
 use crate::audit::sessions::Sessions;
@@ -30,24 +31,43 @@ pub struct State {
     /// Written behind the rest, so that what older versions wrote stays readable.
     #[serde(skip)]
     pub more: More,
+    #[serde(skip)]
+    pub plan: Option<FlowPlan>,
 }
 
 #[derive(Default, Deserialize)]
 pub struct More {
     pub flow: Option<FlowState>,
     pub retries: BTreeMap<String, Retries>,
+    plan: Option<FlowPlan>,
+}
+
+/// What the flow is, for whoever looks into the ledger without the settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowPlan {
+    pub flow: Flow,
+    /// Sightings that lie so far back are dropped.
+    pub horizon_ms: i64,
+}
+
+impl FlowPlan {
+    fn of(settings: &Settings) -> Option<Self> {
+        let flow = Flow::clone(&settings.flow.as_ref()?.flow);
+        Some(Self { flow, horizon_ms: i64::try_from(settings.horizon.as_millis()).unwrap_or(i64::MAX) })
+    }
 }
 
 pub fn load(ledger: &Ledger, settings: &Settings) -> Result<State, EngineError> {
     let ours = rules(settings);
     let name = || settings.ledger.as_ref().map_or_else(String::new, |dir| dir.display().to_string());
+    let plan = FlowPlan::of(settings);
     let Some(state) = read(ledger.state(), settings.ledger.as_deref().unwrap_or(Path::new("")))? else {
-        return Ok(State { version: VERSION, rules: ours, ..State::default() });
+        return Ok(State { version: VERSION, rules: ours, plan, ..State::default() });
     };
     if state.rules != ours {
         return Err(EngineError::OtherRules { ledger: name(), theirs: state.rules, ours });
     }
-    Ok(state)
+    Ok(State { plan, ..state })
 }
 
 /// The state as a ledger keeps it; none before the first commit.
@@ -62,6 +82,7 @@ pub fn read(bytes: Option<&[u8]>, dir: &Path) -> Result<Option<State>, EngineErr
     let (mut state, rest) = postcard::take_from_bytes::<State>(bytes).map_err(|error| broken(error.to_string()))?;
     if !rest.is_empty() {
         state.more = postcard::from_bytes(rest).map_err(|error| broken(error.to_string()))?;
+        state.plan = state.more.plan.take();
     }
     Ok(Some(state))
 }
@@ -72,7 +93,8 @@ pub fn encode(
     retries: &BTreeMap<String, Retries>,
 ) -> Result<Vec<u8>, EngineError> {
     // As [`More`] reads it.
-    let encoded = postcard::to_stdvec(state).and_then(|bytes| postcard::to_extend(&(flow, retries), bytes));
+    let more = (flow, retries, &state.plan);
+    let encoded = postcard::to_stdvec(state).and_then(|bytes| postcard::to_extend(&more, bytes));
     encoded.map_err(|error| EngineError::State { ledger: String::new(), why: error.to_string() })
 }
 
@@ -108,8 +130,13 @@ const FINDING: u8 = b'f';
 const CASE: u8 = b'c';
 
 impl Entry {
+    /// Under which the journal keeps a finding.
+    pub fn key(id: &str) -> u128 {
+        u128::from(u64::from_str_radix(id, 16).unwrap_or_default())
+    }
+
     pub fn finding(finding: &Finding) -> Result<(u128, Vec<u8>), EngineError> {
-        let key = u128::from(u64::from_str_radix(&finding.id, 16).unwrap_or_default());
+        let key = Self::key(&finding.id);
         let mut bytes = vec![FINDING];
         serde_json::to_writer(&mut bytes, finding)
             .map_err(|error| EngineError::State { ledger: String::new(), why: error.to_string() })?;
@@ -129,6 +156,35 @@ impl Entry {
             }
             Some((&CASE, rest)) => postcard::from_bytes(rest).map(Entry::Case).map_err(|e| e.to_string()),
             _ => Err("unknown journal entry".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::flows::plan::{Rule, Slo, Stage};
+
+    #[test]
+    fn a_state_without_a_flow_or_without_its_plan_stays_readable() {
+        let stage = Stage {
+            name: "a".to_owned(),
+            topic: "t".to_owned(),
+            after: None,
+            rule: Rule::FanOut(3),
+            deadline_ms: 5,
+            slo: Some(Slo { latency_ms: 1, objective: 0.5 }),
+            agree: vec!["key".to_owned()],
+        };
+        let flow = Flow { name: "f".to_owned(), stages: vec![stage], clock_bound_ms: 1, most_open: 2 };
+        let plan = FlowPlan { flow, horizon_ms: 7 };
+        for (has_flow, plan) in [(false, None), (true, None), (true, Some(plan))] {
+            let state =
+                State { version: VERSION, rules: "--id key".to_owned(), plan: plan.clone(), ..State::default() };
+            let flow = has_flow.then(FlowState::default);
+            let bytes = encode(&state, flow.as_ref(), &BTreeMap::new()).unwrap();
+            let read = read(Some(&bytes), Path::new("")).unwrap().unwrap();
+            assert_eq!((read.rules.as_str(), read.more.flow.is_some(), read.plan), ("--id key", has_flow, plan));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The journal: keyed entries in the order they were committed, appended to one file. Only the length the manifest
 //! names counts; what a broken commit left behind it is cut at open. Knows nothing of what an entry means.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::os::unix::fs::FileExt;
@@ -123,6 +123,7 @@ impl Journal {
 
     /// Calls `visit` for every entry of these keys, in the order they were written.
     pub fn entries_of(&self, keys: &[u128], visit: &mut dyn FnMut(u128, &[u8])) -> Result<()> {
+        let keys: HashSet<&u128> = keys.iter().collect();
         let mut frames = Frames::new(&self.file, &self.path, self.len)?;
         while let Some(frame) = frames.next() {
             let (key, _) = frame?;

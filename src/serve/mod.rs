@@ -12,6 +12,7 @@
 mod api;
 mod app;
 mod auth;
+pub(crate) use auth::base64;
 pub mod board;
 mod events;
 mod guard;

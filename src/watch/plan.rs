@@ -1,6 +1,6 @@
 //! What the settings mean, with everything checked that can be before anything is started.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -40,7 +40,7 @@ impl Plan {
             Ok((name, plan))
         });
         let flows = file.flows.iter().map(|flow| {
-            let ledger = ledger(&file.state, &flow.name);
+            let ledger = file.ledger(&flow.name);
             Ok((flow.name.clone(), flow.plan(file.kafka.clone(), Some(ledger), true, Arc::new(now_ms))?))
         });
         let plan = Self {
@@ -87,13 +87,14 @@ impl Plan {
         all
     }
 
-    /// Directories of the audits' ledgers, by name.
-    pub fn ledgers(&self) -> Vec<(String, PathBuf)> {
-        self.audits.iter().map(|(name, _)| (name.clone(), self.ledger(name))).collect()
+    /// Directories of the audits' ledgers and keys that lie outside of them, by name.
+    pub fn ledgers(&self) -> Vec<(String, PathBuf, Option<Key>)> {
+        let of = |(name, plan): &(String, AuditPlan)| (name.clone(), self.ledger(name), plan.settings.key.clone());
+        self.audits.iter().map(of).collect()
     }
 
     pub fn ledger(&self, name: &str) -> PathBuf {
-        ledger(&self.state, name)
+        self.state.join("audits").join(name)
     }
 
     pub fn describe(&self) -> Vec<String> {
@@ -132,18 +133,13 @@ impl Plan {
     }
 }
 
-/// Directory of an audit's ledger.
-fn ledger(state: &Path, name: &str) -> PathBuf {
-    state.join("audits").join(name)
-}
-
 fn audit_plan(audit: &AuditFile, name: &str, file: &WatchFile) -> anyhow::Result<AuditPlan> {
     let mut audit = audit.clone();
     let mut properties: Properties = file.kafka.clone();
     properties.extend(std::mem::take(&mut audit.properties));
     audit.properties = properties;
     audit.follow = Some(true);
-    audit.ledger = Some(ledger(&file.state, name));
+    audit.ledger = Some(file.ledger(name));
     let key = audit.ledger_key.as_deref().map(Key::read).transpose()?;
     audit.plan(Start::Beginning, Vec::new(), key, Arc::new(now_ms))
 }

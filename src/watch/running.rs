@@ -16,7 +16,8 @@ use crate::alert::book::Evaluated;
 use crate::engine::Clock;
 use crate::engine::index::Indexes;
 use crate::engine::now_ms;
-use crate::engine::trace::{Found, Sought, look_up};
+use crate::engine::trace::{Sought, TraceError, look_up};
+use crate::ledger::Key;
 use crate::serve::board::{Actions, Board, Pulse};
 use crate::serve::{Info, Server, Settings};
 
@@ -174,8 +175,8 @@ impl Running {
 struct Hands {
     alerts: Arc<Dispatcher>,
     known_gone: KnownGone,
-    /// By audit.
-    ledgers: Vec<(String, PathBuf)>,
+    /// By audit, with the key where it lies outside.
+    ledgers: Vec<(String, PathBuf, Option<Key>)>,
 }
 
 impl Actions for Hands {
@@ -192,18 +193,27 @@ impl Actions for Hands {
         self.alerts.mute(incident, until_ms).map(|_| ()).ok_or_else(|| no_such(incident))
     }
 
-    /// In the ledger of every audit; one that cannot be asked is told, not passed over.
+    /// In the ledger of every audit; one that cannot be asked is told, not passed over. One whose rules know no such id
+    /// matters only when there is no other.
     fn search(&self, identity: &str) -> Result<Vec<serde_json::Value>, String> {
-        let mut lines = Vec::new();
-        for (name, dir) in &self.ledgers {
+        let (mut lines, mut unfit) = (Vec::new(), Vec::new());
+        for (name, dir, key) in &self.ledgers {
             let sought = Sought::Id(identity.to_owned());
-            let found = look_up(dir, &sought, None, None).map_err(|error| format!("audit {name}: {error}"))?;
-            for mut line in found.iter().flat_map(Found::lines) {
+            let traced = match look_up(dir, &sought, None, key.as_ref()) {
+                Ok(traced) => traced,
+                Err(error @ TraceError::Unfit { .. }) => {
+                    unfit.push(format!("audit {name}: {error}"));
+                    continue;
+                }
+                Err(error) => return Err(format!("audit {name}: {error}")),
+            };
+            for mut line in traced.lines() {
                 line["audit"] = name.as_str().into();
                 lines.push(line);
             }
         }
-        Ok(lines)
+        let is_any = unfit.len() < self.ledgers.len() || unfit.is_empty();
+        is_any.then_some(lines).ok_or_else(|| unfit.join("; "))
     }
 }
 

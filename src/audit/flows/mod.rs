@@ -11,7 +11,7 @@
 mod hop;
 mod open;
 pub mod plan;
-mod say;
+pub mod say;
 pub mod summary;
 #[cfg(test)]
 mod tests;
@@ -124,6 +124,16 @@ impl FlowState {
             return self.begun.get(&partition).copied().unwrap_or(i64::MAX);
         }
         *self.begun.entry(partition).or_insert(stream_time)
+    }
+
+    /// The stage that a transaction still waits for, and until when in that stage's stream time.
+    pub fn waits(&self, flow: &Flow, id: u128) -> Option<(usize, i64)> {
+        let until = |stage: usize, sight: Sight| sight.stream_time.saturating_add(flow.stages[stage].deadline_ms);
+        match self.open.get(&id)?.lacks(flow)? {
+            Lack::Stage { stage, upstream } => Some((stage, until(stage, upstream))),
+            Lack::Cause { stage, upstream, effect } => Some((upstream, until(stage, effect))),
+            Lack::Nothing { .. } => None,
+        }
     }
 }
 

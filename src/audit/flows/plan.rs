@@ -1,10 +1,13 @@
 //! What a flow is: its stages, and the rule between each stage and the one it comes after.
 
+use serde::{Deserialize, Serialize};
+
 /// Stages are numbered by a byte.
 pub const MOST_STAGES: usize = 32;
 
 /// How often a transaction that was seen upstream must be seen at a stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Rule {
     ExactlyOne,
     AtLeastOne,
@@ -15,14 +18,14 @@ pub enum Rule {
     FanOut(u32),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Slo {
     pub latency_ms: i64,
     /// Share of transactions that must be as fast, such as 0.999.
     pub objective: f64,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
     pub name: String,
     pub topic: String,
@@ -36,7 +39,7 @@ pub struct Stage {
     pub agree: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Flow {
     pub name: String,
     pub stages: Vec<Stage>,

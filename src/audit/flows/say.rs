@@ -6,7 +6,7 @@ use super::StageClock;
 use super::open::{Open, Sight};
 use super::plan::Flow;
 use crate::audit::duplicates::Names;
-use crate::audit::finding::{Finding, Grade, Identity, Kind, Rung, Sighting, State};
+use crate::audit::finding::{Finding, Grade, Identity, Kind, Rung, Sighting, State, derive_id};
 use crate::report::format::duration;
 
 /// Lanes of a sight's hash that tell which part differs.
@@ -19,6 +19,15 @@ fn finding(flow: &Flow, kind: Kind, id: u128, stage: usize, value: Option<&Strin
     let mut finding = Finding::new(kind, &at.topic, &[&flow.name, &at.name, &hash], why);
     finding.identity = Some(Identity { rung: Rung::Id, hash, value: value.cloned() });
     finding.evidence("flow", flow.name.as_str()).evidence("stage", at.name.as_str())
+}
+
+/// Ids of all findings that may have been told of a transaction.
+pub fn ids(flow: &Flow, id: u128) -> Vec<String> {
+    let hash = format!("{id:032x}");
+    let kinds = [Kind::MissingStage, Kind::UnexpectedRecord, Kind::StageMismatch];
+    let of = |kind| flow.stages.iter().map(move |at| (kind, at));
+    let all = kinds.into_iter().flat_map(of);
+    all.map(|(kind, at)| derive_id(kind, &at.topic, &[&flow.name, &at.name, &hash])).collect()
 }
 
 fn sighting(sight: &Sight, names: &dyn Names) -> Sighting {

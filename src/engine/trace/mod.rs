@@ -2,13 +2,18 @@
 //! live process. Questions carry hashes only, so the secret stays with whoever asks.
 //!
 //! `sought` turns what the user knows (an id, a session and number, a hash) into identities; `socket` carries
-//! questions to a live process.
+//! questions to a live process. `found` and `transaction` answer from what the ledger holds; of the answers `path`
+//! makes the way of a transaction through its flow, with what `coverage` says was read.
 
+pub mod coverage;
+mod found;
 mod look_up;
+pub mod path;
 mod socket;
 mod sought;
+mod transaction;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -17,14 +22,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::EngineError;
 use super::auditor::{Auditor, damage_finding};
 use super::partitions::States;
-use super::state::{self, Entry, State};
-use crate::audit::duplicates::{Case, Names};
-use crate::ledger::{Damage, Key, Ledger, LedgerError, Seen};
+use super::state::{self, Entry, FlowPlan, State};
+use crate::audit::duplicates::Case;
+use crate::audit::finding::Finding;
+use crate::ledger::{Damage, Key, Ledger, LedgerError};
+use coverage::Covered;
+use found::found;
 
-pub use look_up::{find, look_up};
+pub use look_up::{Traced, find, look_up, trace};
 pub use socket::Live;
 pub(super) use socket::{Ask, Listener};
 pub use sought::{Candidate, Sought, candidates};
+pub use transaction::Transaction;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
@@ -35,28 +44,37 @@ pub enum Question {
     Incarnations { sessions: Vec<Hash> },
     /// Where these identities were seen.
     Find { identities: Vec<Hash> },
+    /// What was found of these transactions of a flow, and what they wait for.
+    Follow { transactions: Vec<Hash> },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
     About(About),
     Incarnations { incarnations: Vec<u32> },
     Found { found: Vec<Found> },
+    Followed { transactions: Vec<Transaction> },
     Failed { why: String },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct About {
     /// The rules the ledger was made with, as flags.
     pub rules: String,
     /// Names the secret without giving it away.
     pub secret: Hash,
     pub partitions: Vec<(String, i32)>,
+    /// What was read of them, in the same order; older processes do not say.
+    #[serde(default)]
+    pub coverage: Vec<Covered>,
+    /// Of a flow's ledger: its stages.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub flow: Option<FlowPlan>,
 }
 
 /// What is known of one identity.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Found {
     pub identity: Hash,
     /// Ascending by time and place.
@@ -65,6 +83,9 @@ pub struct Found {
     pub counted: u64,
     /// What may hide more, in words.
     pub damage: Vec<String>,
+    /// Duplicates and conflicts.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub findings: Vec<Finding>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +211,9 @@ impl AtRest {
 
 impl Holder for AtRest {
     fn ask(&mut self, question: &Question) -> Result<Answer, TraceError> {
+        if let Question::Follow { transactions } = question {
+            return Ok(Answer::Followed { transactions: self.follow(transactions)? });
+        }
         let mut cases = BTreeMap::new();
         if let Question::Find { identities } = question {
             let keys: Vec<u128> = identities.iter().map(|identity| identity.0).collect();
@@ -206,7 +230,12 @@ impl Holder for AtRest {
 impl Auditor<'_> {
     /// Answers between two chunks, from what was read so far.
     pub(super) fn answer(&self, question: &Question) -> Answer {
-        let answered = answer(question, &self.ledger, &self.state, &|identity| self.duplicates.case(identity));
+        let answered = match question {
+            Question::Follow { transactions } => {
+                self.follow(transactions).map(|transactions| Answer::Followed { transactions })
+            }
+            _ => answer(question, &self.ledger, &self.state, &|identity| self.duplicates.case(identity)),
+        };
         answered.unwrap_or_else(|error| Answer::Failed { why: error.to_string() })
     }
 }
@@ -222,6 +251,8 @@ fn answer<'a>(
             rules: state.rules.clone(),
             secret: Hash(ledger.secret_id().into()),
             partitions: state.partitions.iter().map(|p| (p.topic.clone(), p.partition)).collect(),
+            coverage: state.partitions.iter().map(Covered::of).collect(),
+            flow: state.plan.clone(),
         })),
         Question::Incarnations { sessions } => {
             let of = |session: &Hash| state.sessions.incarnation_of(session.0 as u64);
@@ -231,43 +262,7 @@ fn answer<'a>(
             let find = |identity: &Hash| found(*identity, ledger, state, case(identity.0));
             Ok(Answer::Found { found: identities.iter().map(find).collect::<Result<_, _>>()? })
         }
-    }
-}
-
-/// What the ledger keeps, and what its journal lists of the identity's other arrivals.
-fn found(identity: Hash, ledger: &Ledger, state: &State, case: Option<&Case>) -> Result<Found, LedgerError> {
-    let looked_up = ledger.look_up(identity.0)?;
-    let names = States(&state.partitions);
-    let (listed, counted) = case.map(Case::arrivals).unwrap_or_default();
-    let mut known = BTreeSet::new();
-    let mut arrivals = Vec::new();
-    let by_standing =
-        [(Standing::Kept, looked_up.kept), (Standing::Repeat, listed), (Standing::Buffered, looked_up.buffered)];
-    let mut unsettled = 0;
-    for (standing, seen) in
-        by_standing.into_iter().flat_map(|(standing, all)| all.into_iter().map(move |s| (standing, s)))
-    {
-        if known.insert((seen.partition, seen.offset)) {
-            unsettled += u64::from(standing == Standing::Buffered);
-            arrivals.push(arrival(standing, &seen, &names));
-        }
-    }
-    arrivals
-        .sort_by(|a, b| (a.second, &a.topic, a.partition, a.offset).cmp(&(b.second, &b.topic, b.partition, b.offset)));
-    let counted = (counted + unsettled).max(arrivals.len() as u64);
-    let damage = looked_up.damage.iter().map(|damage| damage_finding(damage).why).collect();
-    Ok(Found { identity, arrivals, counted, damage })
-}
-
-fn arrival(state: Standing, seen: &Seen, names: &States<'_>) -> Arrival {
-    let (topic, partition) = names.name(seen.partition);
-    Arrival {
-        topic: topic.to_owned(),
-        partition,
-        offset: seen.offset,
-        second: seen.second,
-        checksum: Hash(seen.checksum.into()),
-        producer: (seen.producer.id >= 0).then_some((seen.producer.id, seen.producer.epoch)),
-        state,
+        // Whoever holds the flow's state answers that.
+        Question::Follow { .. } => Ok(Answer::Followed { transactions: Vec::new() }),
     }
 }

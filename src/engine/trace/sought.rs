@@ -142,7 +142,7 @@ pub(super) fn mixed_up() -> TraceError {
 }
 
 /// Reads rules back from the flags the ledger keeps.
-fn rules_of(flags: &str) -> Result<Rules, TraceError> {
+pub(super) fn rules_of(flags: &str) -> Result<Rules, TraceError> {
     let unfit =
         |why: String| TraceError::Unfit { why: format!("the ledger's rules \"{flags}\" cannot be read: {why}") };
     let spec = |text: &str| text.parse::<Spec>().map(Some).map_err(|error| unfit(error.to_string()));
@@ -174,7 +174,7 @@ mod tests {
 
     fn of(sought: &Sought, rules: &str, topic: Option<&str>) -> Result<Vec<Candidate>, String> {
         let partitions = vec![("a".to_owned(), 0), ("a".to_owned(), 1), ("b".to_owned(), 0)];
-        let about = About { rules: rules.to_owned(), secret: Hash(0), partitions };
+        let about = About { rules: rules.to_owned(), secret: Hash(0), partitions, coverage: Vec::new(), flow: None };
         candidates(sought, topic, &about, &[7; 192], &mut Nobody).map_err(|error| error.to_string())
     }
 

@@ -17,6 +17,7 @@ mod connection;
 mod errors;
 pub(crate) mod fetch;
 mod lane;
+pub mod peek;
 mod reader;
 mod sasl;
 mod tls;
