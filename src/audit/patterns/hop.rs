@@ -90,12 +90,7 @@ impl Default for HopPatterns {
             Dimension::ranges("hour", &HOURS),
             Dimension::names("producer"),
         ];
-        Self {
-            ranks: BTreeMap::new(),
-            numbers: None,
-            attribution: attribution::Tally::new(dimensions),
-            lost: 0,
-        }
+        Self { ranks: BTreeMap::new(), numbers: None, attribution: attribution::Tally::new(dimensions), lost: 0 }
     }
 }
 
