@@ -4,7 +4,7 @@
 //! one number out of order, one set of positions that hold the same event, one transaction of a flow. An atom counts
 //! once; said twice, it is invented the second time. A pattern counts by what it names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,12 @@ use crate::audit::finding::{Finding, Kind, State};
 use crate::audit::flows::summary::FlowSummary;
 use crate::audit::verdict::{Figures, Verdict};
 
+mod numbers;
 mod patterns;
 mod table;
 mod transactions;
 
+use numbers::Numbers;
 pub use patterns::Named;
 use patterns::Patterns;
 use transactions::Transactions;
@@ -124,9 +126,6 @@ struct Atom {
     fault: usize,
     found: bool,
 }
-
-#[derive(Default)]
-struct Numbers(HashMap<String, BTreeMap<i64, Atom>>);
 
 struct Ledger<'a> {
     truth: &'a Truth,
@@ -386,15 +385,6 @@ impl<'a> Ledger<'a> {
             .take(EXAMPLES)
             .map(|(session, number, _)| format!("{session} {number}"))
             .collect()
-    }
-}
-
-impl Numbers {
-    /// Marks the number found; the fault that caused it, unless it is not expected or was found before.
-    fn take(&mut self, session: &str, number: i64) -> Option<usize> {
-        let atom = self.0.get_mut(session)?.get_mut(&number).filter(|atom| !atom.found)?;
-        atom.found = true;
-        Some(atom.fault)
     }
 }
 
