@@ -175,7 +175,7 @@ fn pages_say_what_the_board_says() {
     let running = open();
     let overview = running.text("/");
     assert!(
-        overview.contains("5 incidents open, 3 of them critical; 13 of 16 groups in trouble; 3 of 5 audits"),
+        overview.contains("5 incidents open, 3 of them critical; 13 of 16 groups in trouble; 4 of 6 audits"),
         "{}",
         {
             let at = overview.find("data-says").unwrap();

@@ -20,7 +20,7 @@ fn the_records_are_shown_as_the_broker_holds_them() {
     let ledger = dir.path().join("ledger");
     let brokers = kafka.bootstrap();
     let on = ["audit", "-b", &brokers, "-t", &topic, "--id", "header:order-id", "--ledger", text(&ledger)];
-    run(&on).said(0, "clean");
+    run(&on).said(0, "nothing is wrong");
 
     let shown = trace(&ledger, &["text", "--show", "-b", &brokers, "--format", "json"]);
     shown.said(0, "customer-7");

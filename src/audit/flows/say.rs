@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::StageClock;
 use super::open::{Open, Sight};
-use super::plan::Flow;
+use super::plan::{Flow, Rule};
 use crate::audit::duplicates::Names;
 use crate::audit::finding::{Finding, Grade, Identity, Kind, Rung, Sighting, State, derive_id};
 use crate::report::format::duration;
@@ -78,7 +78,11 @@ fn lost(
         Some(sight) => (flow.stages[usize::from(sight.stage)].name.as_str(), place(sight, names)),
         None => ("nowhere", String::new()),
     };
-    let why = format!("a transaction that {before} saw ({from}) {how} {}", at.name);
+    let part = match (open.at(stage), at.rule) {
+        (Some(here), Rule::FanOut(records)) => format!("; {} of its {records} records did", here.count),
+        _ => String::new(),
+    };
+    let why = format!("a transaction that {before} saw ({from}) {how} {}{part}", at.name);
     let mut finding = finding(flow, Kind::MissingStage, id, stage, value, why)
         .evidence("last_stage", before)
         .evidence("deadline_ms", at.deadline_ms);

@@ -221,6 +221,18 @@ fn content_and_amounts_must_agree() {
 }
 
 #[test]
+fn a_part_of_a_fan_out_is_not_all_of_it_whatever_the_ledger_remembers() {
+    let mut world = World::new(flow(Rule::FanOut(3)));
+    world.take(0, &step(1, 0));
+    world.take(1, &step(1, SECOND));
+    world.judge(&clocks(DEADLINE + 1, 3));
+    assert_eq!(world.says(), [(Kind::MissingStage, "b".to_owned(), State::Open)]);
+    let why = &world.said.values().next().unwrap().why;
+    assert!(why.ends_with("1 of its 3 records did"), "{why}");
+    assert!(!world.flows.is_waiting());
+}
+
+#[test]
 fn one_branch_of_a_choice_is_enough_and_none_is_too_few() {
     let mut stages = vec![
         stage("a", None, Rule::ExactlyOne),

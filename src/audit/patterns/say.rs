@@ -147,6 +147,7 @@ impl Subject {
         finding.count = found.identities;
         finding
             .evidence("delays_ms", json!(found.teeth.iter().map(|tooth| tooth.delay_ms).collect::<Vec<_>>()))
+            .evidence("teeth", json!(found.teeth))
             .evidence("shares", json!(found.teeth.iter().map(|tooth| round(tooth.share)).collect::<Vec<_>>()))
             .evidence("sequence", json!(found.sequence))
             .evidence("jitter", round(found.jitter))

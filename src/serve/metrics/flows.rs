@@ -7,8 +7,8 @@ use super::table::{self as t, Family};
 use crate::audit::flows::summary::{Burn, FlowSummary, HopSummary};
 use crate::serve::board::AuditView;
 
-/// Quantiles as the summary has them, and their names.
-const QUANTILES: [(usize, &str); 4] = [(0, "0.5"), (1, "0.9"), (2, "0.99"), (3, "0.999")];
+/// Percentiles as the summary has them, and their names. `quantile` is a label of summaries only.
+const PERCENTILES: [(usize, &str); 4] = [(0, "50"), (1, "90"), (2, "99"), (3, "99.9")];
 
 pub fn flows(audits: &BTreeMap<String, AuditView>, all: &mut All) {
     let known: Vec<&FlowSummary> =
@@ -29,7 +29,7 @@ pub fn flows(audits: &BTreeMap<String, AuditView>, all: &mut All) {
     }
     family(all, &t::FLOW_LATENCY, |s| {
         for (flow, stage, latency) in hops().filter_map(|(flow, stage, hop)| Some((flow, stage, hop.latency_ms?))) {
-            for (at, name) in QUANTILES {
+            for (at, name) in PERCENTILES {
                 s.add([flow.into(), stage.into(), name.into()], latency[at] as f64 / 1000.0);
             }
         }

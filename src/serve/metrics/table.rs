@@ -194,7 +194,7 @@ families! {
         "Transactions that the stage before never saw";
     FLOW_UNCOVERED: Own Counter "sordini_flow_uncovered_transactions_total" "" ["flow", "stage"]
         "Transactions of which nothing can be said: the other side was not read, or given up";
-    FLOW_LATENCY: Own Gauge "sordini_flow_latency_seconds" "seconds" ["flow", "stage", "quantile"]
+    FLOW_LATENCY: Own Gauge "sordini_flow_latency_seconds" "seconds" ["flow", "stage", "percentile"]
         "Time of the record here less that at the stage before, over everything that was read";
     FLOW_BURN: Own Gauge "sordini_flow_burn_rate" "" ["flow", "stage", "window"]
         "How many times faster than its objective allows the hop uses up its error budget, over 5m, 30m, 1h and 6h";
