@@ -10,9 +10,11 @@ use super::coverage::Reach;
 use super::path::{Path as Way, beyond_horizon, kept_since};
 use super::sought::mixed_up;
 use super::{
-    About, Answer, Arrival, AtRest, Candidate, Found, Hash, Holder, Live, Question, Sought, TraceError, candidates,
+    About, Answer, Arrival, AtRest, Candidate, Found, Hash, Holder, Live, Question, Sought, TraceError, Transaction,
+    candidates,
 };
 use crate::audit::finding::Finding;
+use crate::engine::state::FlowPlan;
 use crate::identify::IdentityHasher;
 use crate::ledger::{Key, LedgerError};
 
@@ -99,31 +101,11 @@ pub fn trace(
 ) -> Result<Traced, TraceError> {
     let about = about(holder)?;
     let candidates: Vec<Candidate> = candidates(sought, topic, &about, secret, holder)?;
-    let mut traced = match &about.flow {
+    let mut traced = match about.flow.clone() {
+        Some(plan) => follow(holder, &plan, about, &candidates, secret)?,
         None => {
             let identities = candidates.iter().map(|candidate| Hash(candidate.identity)).collect();
             Traced { found: found(holder, identities)?, ways: Vec::new(), about }
-        }
-        Some(plan) => {
-            let hashers: Vec<IdentityHasher> =
-                plan.flow.topics().map(|topic| IdentityHasher::new(secret, topic)).collect();
-            let topics: Vec<&str> = plan.flow.topics().collect();
-            let ids = transactions(&candidates, &topics, &hashers);
-            let identity = |id: &Hash, hasher: &IdentityHasher| Hash(hasher.turn(id.0));
-            let identities = ids.iter().flat_map(|id| hashers.iter().map(move |hasher| identity(id, hasher)));
-            let identities: BTreeSet<Hash> = identities.collect();
-            let found = found(holder, identities.into_iter().collect())?;
-            let Answer::Followed { transactions } = holder.ask(&Question::Follow { transactions: ids })? else {
-                return Err(mixed_up());
-            };
-            let way = |transaction: &super::Transaction| {
-                let own: Vec<Hash> = hashers.iter().map(|hasher| identity(&transaction.id, hasher)).collect();
-                let own = found.iter().filter(|found| own.contains(&found.identity));
-                let arrivals: Vec<Arrival> = own.flat_map(|found| found.arrivals.iter().cloned()).collect();
-                Way::of(plan, &about.coverage, transaction, &arrivals)
-            };
-            let ways = transactions.iter().map(way).collect();
-            Traced { found, ways, about }
         }
     };
     if let Some(topic) = topic {
@@ -132,6 +114,46 @@ pub fn trace(
         traced.ways.clear();
     }
     Ok(traced)
+}
+
+/// Every identity of the transactions that are meant, and their ways.
+///
+/// From a hash it is not known which topic's it is, so it is turned by every mask; masks commute, so what one record's hash and a
+/// wrong mask give may be what another record's hash and another wrong mask give. A sighting therefore counts only under
+/// the mask of the topic it was seen in.
+fn follow(
+    holder: &mut dyn Holder,
+    plan: &FlowPlan,
+    about: About,
+    candidates: &[Candidate],
+    secret: &[u8; 192],
+) -> Result<Traced, TraceError> {
+    let topics: Vec<&str> = plan.flow.topics().collect();
+    let hashers: Vec<IdentityHasher> = topics.iter().map(|topic| IdentityHasher::new(secret, topic)).collect();
+    let ids = transactions(candidates, &topics, &hashers);
+    let all: BTreeSet<Hash> = ids.iter().flat_map(|id| hashers.iter().map(|hasher| Hash(hasher.turn(id.0)))).collect();
+    let mut found = found(holder, all.into_iter().collect())?;
+    for found in &mut found {
+        let own = |arrival: &Arrival| {
+            let at = topics.iter().position(|topic| **topic == *arrival.topic);
+            at.is_some_and(|at| ids.contains(&Hash(hashers[at].turn(found.identity.0))))
+        };
+        found.arrivals.retain(own);
+    }
+    let Answer::Followed { transactions } = holder.ask(&Question::Follow { transactions: ids })? else {
+        return Err(mixed_up());
+    };
+    let way = |transaction: &Transaction| {
+        let own = |found: &Found, arrival: &Arrival| {
+            let at = topics.iter().position(|topic| **topic == *arrival.topic);
+            at.is_some_and(|at| hashers[at].turn(transaction.id.0) == found.identity.0)
+        };
+        let of = |found: &Found| found.arrivals.iter().filter(|a| own(found, a)).cloned().collect::<Vec<_>>();
+        let arrivals: Vec<Arrival> = found.iter().flat_map(of).collect();
+        Way::of(plan, &about.coverage, transaction, &arrivals)
+    };
+    let ways = transactions.iter().map(way).collect();
+    Ok(Traced { found, ways, about })
 }
 
 /// The transactions that are meant. A hash may be that of the transaction, as findings about flows show it, or that of its
