@@ -4,6 +4,7 @@
 //! Each part has a limit, so the page opens whatever the audit found. What is left out is in the JSON report.
 
 mod bars;
+pub(crate) mod flow;
 mod sessions;
 pub(crate) mod strips;
 mod timeline;
@@ -13,6 +14,7 @@ use std::io::{self, Write};
 use askama::Template;
 
 use self::bars::Chart;
+use self::flow::Drawing;
 use self::sessions::SessionRow;
 use self::strips::Strips;
 use self::timeline::Timeline;
@@ -53,6 +55,8 @@ struct View {
     samples: Listing<String>,
     /// Open and resolved, each below its heading.
     findings: [(&'static str, Listing<GroupView>); 2],
+    flow: Option<Drawing>,
+    searched: Listing<String>,
     topics: Listing<TopicView>,
     strips: Strips,
     timeline: Option<Timeline>,
@@ -149,6 +153,8 @@ fn view(report: &Report, context: &Context) -> View {
             ("Findings", Listing::of(&open, GROUPS, &mut group_view)),
             ("Resolved", Listing::of(&resolved, GROUPS, &mut group_view)),
         ],
+        flow: summary.flow.as_ref().map(flow::drawing),
+        searched: Listing::of(&words::searched(report), LISTED, String::clone),
         topics: Listing::of(&topics::topics(&report.coverage), TOPICS, TopicView::of),
         strips: strips::strips(&report.pictures, &report.findings),
         timeline: timeline::timeline(&report.findings),

@@ -7,6 +7,7 @@
 
 pub mod burrow;
 pub mod findings;
+pub mod flows;
 pub mod groups;
 pub mod incidents;
 pub mod topics;

@@ -6,6 +6,7 @@
 
 pub mod curve;
 pub mod finding;
+pub mod flows;
 pub mod group;
 pub mod groups;
 pub mod incident;
@@ -60,8 +61,8 @@ impl Shell {
         }
     }
 
-    fn nav(&self) -> [(&'static str, &'static str); 4] {
-        [("Overview", "/"), ("Groups", "/groups"), ("Topics", "/topics"), ("Search", "/search")]
+    fn nav(&self) -> [(&'static str, &'static str); 5] {
+        [("Overview", "/"), ("Groups", "/groups"), ("Topics", "/topics"), ("Flows", "/flows"), ("Search", "/search")]
     }
 }
 
