@@ -106,7 +106,9 @@ impl Running {
 
 fn pages() -> Vec<String> {
     let mut pages: Vec<String> =
-        ["/", "/groups", "/topics", "/flows", "/search", "/search?id=order-4711", "/search?id=broken"].map(str::to_owned).into();
+        ["/", "/groups", "/topics", "/flows", "/search", "/search?id=order-4711", "/search?id=broken"]
+            .map(str::to_owned)
+            .into();
     let board = sample::board();
     let (lag, audits) = (board.lag.load(), board.audits.load());
     pages.extend(lag.groups.iter().map(|group| page::path("/groups", &group.group)));
