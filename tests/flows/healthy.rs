@@ -139,7 +139,7 @@ impl Worker {
         for order in orders {
             self.answer(order);
         }
-        if self.rounds % ABORTED == 0 {
+        if self.rounds.is_multiple_of(ABORTED) {
             self.producer.flush(LIMIT)?;
             return Err(rdkafka::error::KafkaError::Canceled);
         }

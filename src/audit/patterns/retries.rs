@@ -29,7 +29,7 @@ pub struct Retries {
 impl Retries {
     #[inline]
     pub fn saw(&mut self, identity: u128, at_ms: i64) {
-        if identity % ONE_IN == 0 {
+        if identity.is_multiple_of(ONE_IN) {
             self.watch(identity, at_ms);
         }
     }
