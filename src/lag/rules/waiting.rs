@@ -16,6 +16,9 @@ const STEADY: f64 = 0.5;
 const FALLING: f64 = -0.3;
 /// Fewer samples are no trend.
 const SAMPLES: usize = 5;
+/// Offsets. Where little is written, less than this is the last record or two that a commit leaves; their age is judged
+/// by `max-time-lag`.
+const LEAST_RISE: i64 = 5;
 /// A rise of this share of what was written is no accident, once it has lasted.
 const LARGE_SHARE: f64 = 0.2;
 
@@ -111,7 +114,7 @@ fn rises(trend: &Trend, cadence: Option<Cadence>, thresholds: &Thresholds) -> bo
     let is_leap = trend.rise < (trend.last_lag - trend.first_lag) / 4;
     if !is_steady
         || is_leap
-        || trend.rise <= 0
+        || trend.rise < LEAST_RISE
         || share < thresholds.rising_share
         || trend.last_lag <= thresholds.allowed_lag
     {
