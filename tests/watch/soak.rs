@@ -117,6 +117,13 @@ impl Soak {
         let expected = by_id(said.iter().filter(|line| line["type"] == "finding"));
         assert!(expected.values().all(is_certain), "{expected:?}");
         assert_exact(dir.path(), &truth, &said);
+        // What it shows may be some seconds older than what it has read.
+        let mut listed = listed;
+        let until = Instant::now() + LIMIT;
+        while !differences(&by_id(findings(&listed)), &expected).is_empty() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(500));
+            listed = daemon.json("/api/v1/findings");
+        }
         let differs = differences(&by_id(findings(&listed)), &expected);
         assert!(differs.is_empty(), "{}", differs.join("\n"));
         assert_eq!(listed["of"], expected.len(), "each once");
