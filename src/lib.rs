@@ -11,6 +11,7 @@
 //! ledger    the embedded store: sightings, states, positions, findings, one atomic commit
 //! engine    the threads and queues that tie the above together
 //! report    terminal, JSON lines, HTML, JUnit
+//! drift     comparing two stores by content
 //! lag       how far consumer groups are behind, and verdicts about it
 //! alert     incidents, and who is told
 //! serve     metrics, API and page of the running daemon
@@ -23,6 +24,7 @@ pub mod alert;
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod drift;
 pub mod engine;
 pub mod generate;
 pub mod identify;

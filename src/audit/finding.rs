@@ -51,12 +51,20 @@ pub enum Kind {
     Burst,
     /// Many identities repeated at the same fixed delays: retries without jitter.
     RetryComb,
+    /// In the first of two stores and not in the second.
+    Missing,
+    /// In the second of two stores and not in the first.
+    Extra,
+    /// In both stores with other content.
+    Differs,
+    /// In both stores; the second holds an older version.
+    Stale,
     /// sordini itself missed a range or dropped state.
     AuditGap,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 25] = [
         Kind::SequenceGap,
         Kind::HeadLoss,
         Kind::TailLoss,
@@ -77,6 +85,10 @@ impl Kind {
         Kind::DimensionalLoss,
         Kind::Burst,
         Kind::RetryComb,
+        Kind::Missing,
+        Kind::Extra,
+        Kind::Differs,
+        Kind::Stale,
         Kind::AuditGap,
     ];
 
@@ -103,6 +115,10 @@ impl Kind {
             Kind::DimensionalLoss => "dimensional-loss",
             Kind::Burst => "burst",
             Kind::RetryComb => "retry-comb",
+            Kind::Missing => "missing",
+            Kind::Extra => "extra",
+            Kind::Differs => "differs",
+            Kind::Stale => "stale",
             Kind::AuditGap => "audit-gap",
         }
     }
@@ -219,6 +235,12 @@ pub struct Finding {
     pub count: u64,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub identity: Option<Identity>,
+    /// Where two stores are compared: the key, by column.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key: Option<Map<String, Value>>,
+    /// The columns that differ, each with `expected` and `actual`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub columns: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub sightings: Vec<Sighting>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -250,6 +272,8 @@ impl Finding {
             numbers: None,
             count: 1,
             identity: None,
+            key: None,
+            columns: None,
             sightings: Vec::new(),
             cause: None,
             first_seen: None,

@@ -1,6 +1,7 @@
 //! The checks: pure state machines. Records and time come in as arguments, findings go out; no I/O, no clock, no thread.
 
 pub mod coverage;
+pub mod drift;
 pub mod duplicates;
 pub mod finding;
 pub mod flows;

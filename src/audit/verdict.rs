@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::coverage::{Coverage, Hole, Strip};
+use super::drift::DriftSummary;
 use super::finding::{Finding, Grade, Kind, State};
 use super::flows::summary::FlowSummary;
 use super::patterns::summary::Searched;
@@ -121,6 +122,9 @@ pub struct Summary {
     /// Where the topics are the stages of a flow.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub flow: Option<FlowSummary>,
+    /// Where two stores were compared.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drift: Option<DriftSummary>,
     pub seconds: f64,
     /// Directory of the ledger, absent when it was temporary.
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -4,6 +4,7 @@
 mod audit;
 mod common;
 mod demo;
+mod drift;
 mod flows;
 mod generate;
 mod lag;
@@ -80,6 +81,8 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Check the daemon's settings and say what it would do
     CheckConfig(watch::CheckArgs),
+    /// Compare two stores by content, while both are written: a topic and the table it is written to
+    Drift(Box<drift::DriftArgs>),
     /// Say where an identity was seen
     Trace(trace::TraceArgs),
     /// Look after a ledger: its size, its health, what it keeps
@@ -120,6 +123,7 @@ pub fn run() -> ExitCode {
         Command::Lag(args) => lag::run(*args, &cli.global),
         Command::Watch(args) => watch::run(&args),
         Command::CheckConfig(args) => watch::check(&args),
+        Command::Drift(args) => drift::run(*args, &cli.global),
         Command::Trace(args) => trace::run(args, &cli.global),
         Command::Ledger(args) => ledger::run(args, &cli.global),
         Command::Generate(args) => generate::run(*args, &cli.global),

@@ -136,8 +136,11 @@ pub fn severity(kind: Kind) -> u8 {
         | Kind::StageMismatch
         | Kind::PeriodicLoss
         | Kind::DimensionalLoss
-        | Kind::Burst => 0,
-        Kind::Duplicate | Kind::UnexpectedRecord | Kind::RetryComb | Kind::AuditGap => 1,
+        | Kind::Burst
+        | Kind::Missing
+        | Kind::Differs
+        | Kind::Stale => 0,
+        Kind::Duplicate | Kind::UnexpectedRecord | Kind::RetryComb | Kind::Extra | Kind::AuditGap => 1,
         Kind::Reorder | Kind::TimestampRegression | Kind::EpochRegression => 2,
     }
 }

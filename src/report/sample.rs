@@ -204,6 +204,7 @@ fn report(findings: Vec<Finding>, coverage: Vec<Coverage>, unread: Vec<Unread>) 
         notes: Vec::new(),
         samples: Vec::new(),
         flow: None,
+        drift: None,
         searched: Vec::new(),
         seconds: 2.5,
         ledger: None,

@@ -31,6 +31,7 @@ pub(super) fn write(report: &Report, context: &Context, out: &mut dyn Write) -> 
     findings(&open, context, page)?;
     resolved_findings(&resolved, page)?;
     flow(&report.summary, page)?;
+    drift(&report.summary, page)?;
     coverage(report, page)?;
     not_checked(report, page)?;
     searched(report, page)?;
@@ -94,6 +95,12 @@ fn flow(summary: &Summary, page: &mut Page<'_>) -> io::Result<()> {
         page.text(2, style, &format!("{}: {}", format::visible(&hop.hop), hop.says))?;
     }
     super::flow::remarks(flow).iter().try_for_each(|remark| page.text(2, Style::Dim, &format::visible(remark)))
+}
+
+fn drift(summary: &Summary, page: &mut Page<'_>) -> io::Result<()> {
+    let Some(drift) = &summary.drift else { return Ok(()) };
+    page.heading("Stores")?;
+    super::drift::lines(drift).iter().try_for_each(|line| page.text(2, Style::Plain, line))
 }
 
 fn findings(open: &[&Group<'_>], context: &Context, page: &mut Page<'_>) -> io::Result<()> {

@@ -40,6 +40,10 @@ pub fn meaning(group: &Group<'_>) -> &'static str {
         Kind::DimensionalLoss => "losses have something in common",
         Kind::Burst => "losses come in longer runs than chance allows (RFC 3357)",
         Kind::RetryComb => "the same records come again at the same fixed delays",
+        Kind::Missing => "keys of the first store are not in the second",
+        Kind::Extra => "keys of the second store are not in the first",
+        Kind::Differs => "rows differ from what the first store says",
+        Kind::Stale => "rows are older versions of what the first store says",
         Kind::AuditGap => "the audit itself missed a range or dropped state",
     }
 }
@@ -72,6 +76,7 @@ pub fn headline(report: &Report) -> String {
         parts.push(format!("{} missing that this client cannot explain", plural(unknown, "offset")));
     }
     match report.summary.verdict {
+        Verdict::Clean if report.summary.drift.is_some() => "the stores agree".to_owned(),
         Verdict::Clean => "everything asked for was read, and nothing is wrong".to_owned(),
         _ if parts.is_empty() => "the audit ended before it could be sure".to_owned(),
         _ => parts.join("; "),
@@ -137,6 +142,9 @@ pub fn harm(report: &Report) -> Vec<Harm> {
 
 /// `3 lost, 0 duplicated; not checked: reordered`.
 pub fn harm_line(report: &Report) -> String {
+    if let Some(drift) = &report.summary.drift {
+        return super::drift::counts(drift);
+    }
     let harm = harm(report);
     let words = |of: &dyn Fn(Looked) -> bool| {
         harm.iter().filter(|h| of(h.looked)).map(|h| h.word).collect::<Vec<_>>().join(", ")

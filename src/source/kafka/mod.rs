@@ -20,7 +20,7 @@ mod lane;
 pub mod peek;
 mod reader;
 mod sasl;
-mod tls;
+pub(crate) mod tls;
 mod transport;
 mod walk;
 

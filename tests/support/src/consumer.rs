@@ -34,6 +34,20 @@ impl Consumer {
         records
     }
 
+    /// Records that come within that time, at most so many.
+    pub fn up_to(&self, count: usize, limit: Duration) -> Vec<OwnedMessage> {
+        let deadline = Instant::now() + limit;
+        let mut records = Vec::new();
+        while records.len() < count {
+            let left = deadline.saturating_duration_since(Instant::now());
+            records.extend(self.poll(left));
+            if left.is_zero() {
+                break;
+            }
+        }
+        records
+    }
+
     fn poll(&self, limit: Duration) -> Option<OwnedMessage> {
         let message = self.inner.poll(limit)?;
         message.ok().map(|message| message.detach())

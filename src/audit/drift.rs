@@ -1,0 +1,111 @@
+//! What a comparison says of itself: how strong its claim is, what it covered, and what was let pass.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// How strong the claim is that a difference is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Claim {
+    /// Both sides are seen at one point of the log.
+    Exact,
+    /// What was on its way may be any version between the two ends of the cut; everything else is exact.
+    Bracketed,
+    /// Nobody tells how far the writer is: what is older than the settle time is taken to have arrived.
+    Heuristic,
+}
+
+impl Claim {
+    pub fn name(self) -> &'static str {
+        match self {
+            Claim::Exact => "exact",
+            Claim::Bracketed => "bracketed",
+            Claim::Heuristic => "heuristic",
+        }
+    }
+}
+
+/// Positions of one partition: below `settled` everything must be in the table, from there to `end` it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    pub partition: i32,
+    pub settled: i64,
+    pub end: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DriftSummary {
+    pub first: String,
+    pub second: String,
+    pub claim: Claim,
+    /// Those of the last look.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub cuts: Vec<Cut>,
+    pub columns: Vec<String>,
+    /// Keys the first store holds, deleted ones aside; rows of the second.
+    pub keys: u64,
+    pub rows: u64,
+    /// Keys that had a record between the ends of the cut.
+    pub in_flight: u64,
+    /// Keys that looked wrong, and keys that still were so at a second look.
+    pub suspects: u64,
+    pub confirmed: u64,
+    /// By kind.
+    pub missing: u64,
+    pub extra: u64,
+    pub differs: u64,
+    pub stale: u64,
+    /// Topic and mirror: records that stand in the mirror too often, out of order, or not yet.
+    #[serde(default)]
+    pub repeated: u64,
+    #[serde(default)]
+    pub reordered: u64,
+    #[serde(default)]
+    pub lag: u64,
+    /// Keys of which nothing can be said, by reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub unverifiable: BTreeMap<String, u64>,
+    /// Values by column that were rounded to what the column can hold, or taken for null because the record lacks them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub narrowed: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub absent: BTreeMap<String, u64>,
+    /// Findings by column that differs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub worst_columns: BTreeMap<String, u64>,
+    /// Bytes that came out of the second store.
+    pub table_bytes: u64,
+    /// How the keys were found: equal, cells or digests.
+    pub located_by: String,
+}
+
+impl DriftSummary {
+    pub fn new(first: String, second: String, claim: Claim) -> Self {
+        Self {
+            first,
+            second,
+            claim,
+            cuts: Vec::new(),
+            columns: Vec::new(),
+            keys: 0,
+            rows: 0,
+            in_flight: 0,
+            suspects: 0,
+            confirmed: 0,
+            missing: 0,
+            extra: 0,
+            differs: 0,
+            stale: 0,
+            repeated: 0,
+            reordered: 0,
+            lag: 0,
+            unverifiable: BTreeMap::new(),
+            narrowed: BTreeMap::new(),
+            absent: BTreeMap::new(),
+            worst_columns: BTreeMap::new(),
+            table_bytes: 0,
+            located_by: String::new(),
+        }
+    }
+}

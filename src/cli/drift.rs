@@ -1,0 +1,97 @@
+//! `sordini drift`: whether two stores agree.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Global;
+use super::common::{self, Connection, Output};
+use crate::drift::place::Place;
+use crate::drift::table::postgres::{Chosen, Limits};
+use crate::drift::{self, Settings};
+use crate::engine::Progress;
+use crate::report;
+use crate::source::Properties;
+
+const EXAMPLES: &str = "\
+Examples:
+  sordini drift 'kafka://kafka:9092/orders' 'postgres://audit@db/shop?table=orders' --group connect-orders
+      Which rows of the table are missing, extra, different or stale, while the sink writes on.
+  sordini drift 'kafka://kafka:9092/orders?key=value' 'postgres://audit@db/shop?table=orders&key=id' --ignore loaded_at
+      The key's columns stand in the record's value; no group tells how far the writer is.
+
+The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE or ~/.pgpass.
+
+Exit codes: 0 the stores agree, 1 drift, 2 could not verify, 3 inconclusive.";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DriftArgs {
+    /// The reference: kafka://HOST:PORT/TOPIC?key=key|value&value=json|debezium&time=s|ms|us|ns
+    first: String,
+    /// What is compared with it: postgres://USER@HOST:PORT/DATABASE?table=SCHEMA.NAME&key=COLUMN
+    second: String,
+    #[command(flatten)]
+    connection: Connection,
+    /// Consumer group that writes the table; without one the claim is heuristic
+    #[arg(short = 'G', short_alias = 'g', long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Columns to compare beside the key, comma-separated; * for all
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', default_value = "*")]
+    columns: Vec<String>,
+    /// Columns to leave out, comma-separated
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    ignore: Vec<String>,
+    /// How long a record may take into the table where no group tells, and how long to wait before what differs is looked at again
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
+    settle: Duration,
+    /// Longest time one statement may run in the database
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    statement_timeout: Option<Duration>,
+    /// Use a role that could write; nothing is written
+    #[arg(long)]
+    allow_writer: bool,
+    /// Memory for the topic's state; beyond it goes to temporary files
+    #[arg(long, value_name = "MIB", default_value_t = 128)]
+    memory: usize,
+    /// Differing keys that are looked at one by one; of others only the number is told
+    #[arg(long, value_name = "KEYS", default_value_t = 10_000)]
+    max_findings: usize,
+    /// Tell hashes instead of keys and values
+    #[arg(long)]
+    redact: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
+    args.output.check()?;
+    let (first, second): (Place, Place) = (args.first.parse()?, args.second.parse()?);
+    let every = args.columns.iter().any(|column| column == "*");
+    let settings = Settings {
+        first,
+        second,
+        properties: args.connection.resolve(Properties::new())?,
+        group: args.group,
+        settle: args.settle,
+        chosen: Chosen { only: if every { Vec::new() } else { args.columns }, ignored: args.ignore },
+        limits: Limits { statement_timeout: args.statement_timeout, allows_writers: args.allow_writer },
+        memory_bytes: args.memory << 20,
+        most_findings: args.max_findings,
+        redact: args.redact,
+    };
+    let progress = Arc::new(Progress::default());
+    common::stop_on_signal(progress.clone())?;
+    let drawn = common::draw(&progress, global, false);
+    let outcome = drift::run(&settings, &progress);
+    drop(drawn);
+    let report = outcome?;
+    let format = args.output.format.unwrap_or_else(|| report::format_of(args.output.output.as_deref()));
+    let color = args.output.output.is_none() && common::use_color(global.color, &std::io::stdout());
+    let drift = report.summary.drift.as_ref();
+    let source = drift.map_or_else(String::new, |drift| format!("{} against {}", drift.first, drift.second));
+    let context = report::Context { now_ms: common::now_ms(), source, color, width: common::width() };
+    args.output.write(|out| Ok(report::write(format, &report, &context, out)?))?;
+    Ok(report.summary.exit)
+}

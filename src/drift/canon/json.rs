@@ -1,0 +1,169 @@
+//! JSON as PostgreSQL prints `jsonb`: keys by length and then bytes, the last of equal ones, numbers with their digits.
+
+use std::borrow::Cow;
+
+use serde::Deserialize as _;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Canonical, Misfit, number};
+
+/// A string borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
+pub fn jsonb(text: &str, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
+    let text = text.trim_matches([' ', '\t', '\n', '\r']);
+    match text.as_bytes().first() {
+        Some(b'{') => object(text, out)?,
+        Some(b'[') => array(text, out)?,
+        Some(b'"') => string(&parse::<Text<'_>>(text)?.0, out),
+        Some(b'-' | b'0'..=b'9') => _ = number::in_json(text, out)?,
+        _ if matches!(text, "true" | "false" | "null") => out.extend_from_slice(text.as_bytes()),
+        _ => return Err(Misfit::NoJson),
+    }
+    Ok(Canonical::Exact)
+}
+
+fn parse<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, Misfit> {
+    serde_json::from_str(text).map_err(|_| Misfit::NoJson)
+}
+
+fn object(text: &str, out: &mut Vec<u8>) -> Result<(), Misfit> {
+    let mut members = parse::<Members<'_>>(text)?.0;
+    let by_key = |a: &str, b: &str| (a.len(), a.as_bytes()).cmp(&(b.len(), b.as_bytes()));
+    // Stable: of equal keys the last one stays last.
+    members.sort_by(|a, b| by_key(&a.0, &b.0));
+    out.push(b'{');
+    let mut is_first = true;
+    for (index, (key, value)) in members.iter().enumerate() {
+        if members.get(index + 1).is_some_and(|next| next.0 == *key) {
+            continue;
+        }
+        if !is_first {
+            out.extend_from_slice(b", ");
+        }
+        is_first = false;
+        string(key, out);
+        out.extend_from_slice(b": ");
+        jsonb(value.get(), out)?;
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn array(text: &str, out: &mut Vec<u8>) -> Result<(), Misfit> {
+    out.push(b'[');
+    for (index, value) in parse::<Elements<'_>>(text)?.0.iter().enumerate() {
+        if index > 0 {
+            out.extend_from_slice(b", ");
+        }
+        jsonb(value.get(), out)?;
+    }
+    out.push(b']');
+    Ok(())
+}
+
+fn string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+/// The members of an object in their order, repeated keys included.
+pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> serde::Deserialize<'de> for Members<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(key) = map.next_key::<Text<'de>>()? {
+                    members.push((key.0, map.next_value()?));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
+}
+
+struct Elements<'a>(Vec<&'a RawValue>);
+
+impl<'de> serde::Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Elements<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = seq.next_element::<&RawValue>()? {
+                    elements.push(element);
+                }
+                Ok(Elements(elements))
+            }
+        }
+        deserializer.deserialize_seq(Each)
+    }
+}
+
+impl<'a> Text<'a> {
+    /// The string that `raw` is.
+    pub fn of(raw: &'a str) -> Result<Cow<'a, str>, Misfit> {
+        let mut json = serde_json::Deserializer::from_str(raw);
+        Text::deserialize(&mut json).map(|text| text.0).map_err(|_| Misfit::NoJson)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers of PostgreSQL 15.18 to `SELECT '…'::jsonb`.
+    #[test]
+    fn json_is_printed_as_the_server_prints_jsonb() {
+        for (text, expected) in [
+            (
+                r#"{"b":1e2,"aa":[1,2.50,"x\u00e9\n\u0001/"],"a":null,"c":-0.0}"#,
+                "{\"a\": null, \"b\": 100, \"c\": 0.0, \"aa\": [1, 2.50, \"xé\\n\\u0001/\"]}",
+            ),
+            (r#"{"a":1,"a":2}"#, r#"{"a": 2}"#),
+            (" [ ] ", "[]"),
+            ("{}", "{}"),
+            (r#""x""#, r#""x""#),
+            ("true", "true"),
+        ] {
+            let mut out = Vec::new();
+            jsonb(text, &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+        for text in ["", "{", "[1,]", "nul", "{\"a\"}", "01x"] {
+            assert!(jsonb(text, &mut Vec::new()).is_err(), "{text}");
+        }
+    }
+}

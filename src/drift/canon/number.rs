@@ -1,0 +1,292 @@
+//! Numbers as a database prints them, from the source text: no digit goes through a float that does not have to.
+
+use smallvec::SmallVec;
+
+use super::{Canonical, Misfit};
+
+/// Digits a number may have before it is refused: what PostgreSQL's numeric can hold.
+const MOST_DIGITS: i64 = 131_072 + 16_383;
+
+/// A decimal number as it was written: `digits` without point, the last of them at 10^−scale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    pub is_negative: bool,
+    digits: SmallVec<[u8; 40]>,
+    scale: i64,
+}
+
+impl Decimal {
+    /// `-12.50`, `1e2`, `+3`; nothing else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (is_negative, body) = match text.as_bytes() {
+            [b'-', rest @ ..] => (true, rest),
+            [b'+', rest @ ..] => (false, rest),
+            rest => (false, rest),
+        };
+        let end = body.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(body.len());
+        let exponent: i64 = match body.get(end + 1..) {
+            Some(text) => std::str::from_utf8(text).ok()?.parse().ok()?,
+            None => 0,
+        };
+        let mut digits = SmallVec::new();
+        let mut scale = None;
+        for byte in &body[..end] {
+            match byte {
+                b'0'..=b'9' => {
+                    digits.push(*byte);
+                    scale = scale.map(|scale: i64| scale + 1);
+                }
+                b'.' if scale.is_none() => scale = Some(0),
+                _ => return None,
+            }
+        }
+        let scale = scale.unwrap_or(0).checked_sub(exponent)?;
+        let is_usable = !digits.is_empty() && scale.abs() <= MOST_DIGITS && (digits.len() as i64) <= MOST_DIGITS;
+        is_usable.then_some(Self { is_negative, digits, scale })
+    }
+
+    /// The digit that stands for 10^−place; 0 beyond the written ones.
+    fn digit(&self, place: i64) -> u8 {
+        let index = self.digits.len() as i64 - 1 - (self.scale - place);
+        usize::try_from(index).ok().and_then(|index| self.digits.get(index)).copied().unwrap_or(b'0')
+    }
+
+    fn is_zero(&self) -> bool {
+        self.digits.iter().all(|digit| *digit == b'0')
+    }
+
+    /// The smallest scale that loses nothing.
+    fn least_scale(&self) -> i64 {
+        let trailing = self.digits.iter().rev().take_while(|digit| **digit == b'0').count() as i64;
+        if self.is_zero() { 0 } else { (self.scale - trailing).max(0) }
+    }
+
+    /// Rounded half away from zero, as PostgreSQL does. Says whether anything was lost.
+    fn round(&mut self, scale: i64) -> bool {
+        let excess = self.scale - scale;
+        if excess <= 0 {
+            return false;
+        }
+        let is_up = self.digit(scale + 1) >= b'5';
+        let dropped = (excess as usize).min(self.digits.len());
+        let kept = self.digits.len() - dropped;
+        let is_lossy = self.digits[kept..].iter().any(|digit| *digit != b'0');
+        self.digits.truncate(kept);
+        self.scale = scale;
+        if is_up {
+            self.increment();
+        }
+        is_lossy
+    }
+
+    fn increment(&mut self) {
+        for digit in self.digits.iter_mut().rev() {
+            if *digit < b'9' {
+                *digit += 1;
+                return;
+            }
+            *digit = b'0';
+        }
+        self.digits.insert(0, b'1');
+    }
+
+    /// With exactly so many digits behind the point.
+    fn write(&self, scale: i64, out: &mut Vec<u8>) {
+        let whole = self.digits.len() as i64 - self.scale;
+        if self.is_negative && !self.is_zero() {
+            out.push(b'-');
+        }
+        let mut has_digit = false;
+        for power in (0..whole.max(1)).rev() {
+            let digit = self.digit(-power);
+            has_digit |= digit != b'0';
+            if has_digit {
+                out.push(digit);
+            }
+        }
+        if !has_digit {
+            out.push(b'0');
+        }
+        if scale > 0 {
+            out.push(b'.');
+            out.extend((1..=scale).map(|place| self.digit(place)));
+        }
+    }
+}
+
+/// A whole number: `1.0` and `1e2` are some, `1.5` is none.
+pub fn integer(text: &str, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
+    // What is printed the usual way already, is most of them.
+    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    if matches!(digits.first(), Some(b'1'..=b'9')) && digits.len() <= 19 && digits.iter().all(u8::is_ascii_digit) {
+        out.extend_from_slice(text.as_bytes());
+        return Ok(Canonical::Exact);
+    }
+    let number = Decimal::parse(text).ok_or(Misfit::NoNumber)?;
+    if number.least_scale() > 0 {
+        return Err(Misfit::NotWhole);
+    }
+    number.write(0, out);
+    Ok(Canonical::Exact)
+}
+
+/// With `scale` digits behind the point, or with as few as it needs.
+pub fn decimal(text: &str, scale: Option<u16>, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
+    if let Some(special) = special(text) {
+        out.extend_from_slice(special.as_bytes());
+        return Ok(Canonical::Exact);
+    }
+    let mut number = Decimal::parse(text).ok_or(Misfit::NoNumber)?;
+    match scale {
+        None => number.write(number.least_scale(), out),
+        Some(scale) => {
+            let is_narrowed = number.round(i64::from(scale));
+            number.write(i64::from(scale), out);
+            if is_narrowed {
+                return Ok(Canonical::Narrowed);
+            }
+        }
+    }
+    Ok(Canonical::Exact)
+}
+
+/// A number inside `jsonb`: with the digits it was written with.
+pub fn in_json(text: &str, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
+    let number = Decimal::parse(text).ok_or(Misfit::NoNumber)?;
+    number.write(number.scale.max(0), out);
+    Ok(Canonical::Exact)
+}
+
+/// The shortest text that reads back as the same float; `-0` is `0`.
+pub fn float(text: &str, is_single: bool, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
+    if let Some(special) = special(text) {
+        out.extend_from_slice(special.as_bytes());
+        return Ok(Canonical::Exact);
+    }
+    Decimal::parse(text).ok_or(Misfit::NoNumber)?;
+    let (shortest, digits) = match is_single {
+        true => (text.parse::<f32>().map(|float| format!("{:e}", float + 0.0)), 6),
+        false => (text.parse::<f64>().map(|float| format!("{:e}", float + 0.0)), 15),
+    };
+    let shortest = shortest.map_err(|_| Misfit::NoNumber)?;
+    let (mantissa, exponent) = shortest.split_once('e').ok_or(Misfit::OutOfRange)?;
+    let exponent: i64 = exponent.parse().map_err(|_| Misfit::OutOfRange)?;
+    if mantissa.contains("inf") {
+        return Err(Misfit::OutOfRange);
+    }
+    // Where C's %g changes to the exponent's form.
+    if (-4..digits).contains(&exponent) {
+        let number = Decimal::parse(&shortest).ok_or(Misfit::NoNumber)?;
+        number.write(number.least_scale(), out);
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        out.extend_from_slice(format!("{mantissa}e{sign}{:02}", exponent.abs()).as_bytes());
+    }
+    Ok(Canonical::Exact)
+}
+
+fn special(text: &str) -> Option<&'static str> {
+    let is_number = matches!(text.as_bytes().first(), Some(b'0'..=b'9')) || text.len() < 3;
+    if is_number {
+        return None;
+    }
+    match text.to_ascii_lowercase().as_str() {
+        "nan" => Some("NaN"),
+        "infinity" | "inf" | "+infinity" | "+inf" => Some("Infinity"),
+        "-infinity" | "-inf" => Some("-Infinity"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(write: impl FnOnce(&mut Vec<u8>) -> Result<Canonical, Misfit>) -> Result<(String, bool), Misfit> {
+        let mut out = Vec::new();
+        let canonical = write(&mut out)?;
+        Ok((String::from_utf8(out).unwrap(), canonical == Canonical::Narrowed))
+    }
+
+    fn exact(text: &str) -> Result<(String, bool), Misfit> {
+        Ok((text.to_owned(), false))
+    }
+
+    #[test]
+    fn whole_numbers_keep_every_digit() {
+        for (text, expected) in [
+            ("0", "0"),
+            ("-0", "0"),
+            ("007", "7"),
+            ("1e2", "100"),
+            ("12.00", "12"),
+            ("1200e-2", "12"),
+            ("9007199254740993", "9007199254740993"),
+            ("-9223372036854775808", "-9223372036854775808"),
+        ] {
+            assert_eq!(said(|out| integer(text, out)), exact(expected), "{text}");
+        }
+        assert_eq!(said(|out| integer("1.5", out)), Err(Misfit::NotWhole));
+        for text in ["", "-", "1x", "1e", ".", "1.2.3", "1e99999999999", "0x10"] {
+            assert!(said(|out| integer(text, out)).is_err(), "{text}");
+        }
+    }
+
+    /// As PostgreSQL prints `numeric(…, 2)` and `trim_scale(numeric)`.
+    #[test]
+    fn decimals_have_the_columns_scale() {
+        for (text, scaled, free) in [
+            ("10", "10.00", "10"),
+            ("10.5", "10.50", "10.5"),
+            ("-0.004", "0.00", "-0.004"),
+            ("0.005", "0.01", "0.005"),
+            ("-0.005", "-0.01", "-0.005"),
+            ("99.995", "100.00", "99.995"),
+            ("1e3", "1000.00", "1000"),
+            ("12345678901.230", "12345678901.23", "12345678901.23"),
+            ("NaN", "NaN", "NaN"),
+        ] {
+            assert_eq!(said(|out| decimal(text, Some(2), out)).unwrap().0, scaled, "{text}");
+            assert_eq!(said(|out| decimal(text, None, out)), exact(free), "{text}");
+        }
+        assert!(said(|out| decimal("0.005", Some(2), out)).unwrap().1, "a digit was lost");
+        assert!(!said(|out| decimal("0.500", Some(2), out)).unwrap().1, "zeros are none");
+    }
+
+    /// Answers of PostgreSQL 15.18.
+    #[test]
+    fn floats_are_printed_as_the_server_does() {
+        for (text, expected) in [
+            ("1e14", "100000000000000"),
+            ("1e15", "1e+15"),
+            ("123456789012345678", "1.2345678901234568e+17"),
+            ("0.0001", "0.0001"),
+            ("0.00001", "1e-05"),
+            ("1.5e300", "1.5e+300"),
+            ("-0.0", "0"),
+            ("1e-20", "1e-20"),
+            ("123456.789", "123456.789"),
+        ] {
+            assert_eq!(said(|out| float(text, false, out)), exact(expected), "{text}");
+        }
+        for (text, expected) in [
+            ("1e5", "100000"),
+            ("1e6", "1e+06"),
+            ("1234567", "1.234567e+06"),
+            ("0.1", "0.1"),
+            ("16777216", "1.6777216e+07"),
+        ] {
+            assert_eq!(said(|out| float(text, true, out)), exact(expected), "{text}");
+        }
+        assert_eq!(said(|out| float("1e400", false, out)), Err(Misfit::OutOfRange));
+    }
+
+    #[test]
+    fn a_number_in_json_keeps_its_zeros() {
+        for (text, expected) in
+            [("1e2", "100"), ("2.50", "2.50"), ("2.50e1", "25.0"), ("-0.0", "0.0"), ("1e-2", "0.01")]
+        {
+            assert_eq!(said(|out| in_json(text, out)), exact(expected), "{text}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! All versions of a few keys, with their texts: what a suspect may be, must be, and once was.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::DriftError;
+use super::digest::{Method, Spans};
+use super::record::{Parser, Says};
+use super::shape::Row;
+use super::topic::Take;
+use crate::wire::Record;
+
+/// Settled versions kept of one key; older ones are only counted.
+const KEPT: usize = 200;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub partition: i32,
+    pub offset: i64,
+    pub timestamp: i64,
+    pub content: Content,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    Row(Row),
+    Deleted,
+    Unreadable(String),
+}
+
+/// One key's versions, in the order of each partition.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    pub versions: VecDeque<Version>,
+    /// Versions older than those kept.
+    pub forgotten: u64,
+}
+
+impl History {
+    fn push(&mut self, version: Version) {
+        self.versions.push_back(version);
+        if self.versions.len() > KEPT {
+            self.versions.pop_front();
+            self.forgotten += 1;
+        }
+    }
+
+    /// The last settled version of each partition, then all that are not settled.
+    pub fn allowed<'h>(&'h self, is_settled: impl Fn(i32, i64) -> bool) -> (Vec<&'h Version>, Vec<&'h Version>) {
+        let mut last: BTreeMap<i32, &Version> = BTreeMap::new();
+        let mut open = Vec::new();
+        for version in &self.versions {
+            match is_settled(version.partition, version.offset) {
+                true => _ = last.insert(version.partition, version),
+                false => open.push(version),
+            }
+        }
+        (last.into_values().collect(), open)
+    }
+}
+
+/// By the texts of the key: two keys may share a hash.
+pub type Histories = BTreeMap<Vec<String>, History>;
+
+pub struct HistoryTake<'s> {
+    wanted: &'s BTreeSet<u64>,
+    parser: Parser<'s>,
+    keys: usize,
+    method: Method,
+    spans: Spans,
+    pub histories: Histories,
+}
+
+impl<'s> HistoryTake<'s> {
+    pub fn new(wanted: &'s BTreeSet<u64>, parser: Parser<'s>, keys: usize, method: Method) -> Self {
+        Self { wanted, parser, keys, method, spans: Spans::default(), histories: Histories::new() }
+    }
+}
+
+impl Take for HistoryTake<'_> {
+    fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError> {
+        let mut why = None;
+        let Ok(says) = self.parser.read(record.key, record.value, &mut self.spans, &mut why) else { return Ok(()) };
+        let is_wanted = says != Says::Nothing && self.wanted.contains(&self.method.key(&self.spans, self.keys));
+        if !is_wanted {
+            return Ok(());
+        }
+        let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+        let mut texts = self.spans.texts().map(|found| found.map(text));
+        let keys: Vec<String> = texts.by_ref().take(self.keys).map(Option::unwrap_or_default).collect();
+        let content = match says {
+            Says::Row => Content::Row(Row { keys: keys.clone(), values: texts.collect() }),
+            Says::Deleted => Content::Deleted,
+            _ => Content::Unreadable(why.map(|why| why.to_string()).unwrap_or_default()),
+        };
+        let version = Version { partition, offset: record.offset, timestamp: record.timestamp, content };
+        self.histories.entry(keys).or_default().push(version);
+        Ok(())
+    }
+}
+
+/// Of several threads; a key that stands in several partitions is put together.
+pub fn merge(all: Vec<Histories>) -> Histories {
+    let mut merged = Histories::new();
+    for histories in all {
+        for (key, mut history) in histories {
+            let own = merged.entry(key).or_default();
+            own.versions.append(&mut history.versions);
+            own.forgotten += history.forgotten;
+        }
+    }
+    for history in merged.values_mut() {
+        history.versions.make_contiguous().sort_by_key(|version| (version.partition, version.offset));
+    }
+    merged
+}

@@ -1,0 +1,252 @@
+//! A topic and its mirror, record by record, partition by partition. Both are bounded by their last stable offsets; what the
+//! source has behind the last record that was copied is lag, no loss.
+//!
+//! A record is its key, value, headers in their order and, where producers set it, its time; never its offset or epoch.
+//! Compacted topics are compacted on clocks of their own, so there the last version of each key is compared instead.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::align::{Align, Item, Outcome};
+use super::place::TopicPlace;
+use super::topic::{self, Read, Take};
+use super::{DriftError, Settings, Told, note, say};
+use crate::audit::drift::{Claim, Cut, DriftSummary};
+use crate::audit::finding::{Finding, Kind, Sighting, Span};
+use crate::audit::verdict::Report;
+use crate::engine::Progress;
+use crate::source::{Cleanup, Properties, Start};
+use crate::wire::Record;
+
+/// Records of the source that are read ahead to find a record of the copy.
+const WINDOW: usize = 100_000;
+/// Records passed on at a time, and such batches under way.
+const BATCH: usize = 1_024;
+const QUEUE: usize = 16;
+
+pub fn compare(
+    settings: &Settings,
+    source: &TopicPlace,
+    copy: &TopicPlace,
+    progress: &Arc<Progress>,
+) -> Result<Report, DriftError> {
+    let began = Instant::now();
+    let mut told = Told {
+        read: Read::default(),
+        summary: DriftSummary::new(format!("topic {}", source.topic), format!("topic {}", copy.topic), Claim::Exact),
+        samples: Vec::new(),
+        findings: Vec::new(),
+    };
+    // The copy first: everything in it stood in the source before the source's end is asked for.
+    let theirs = topic::open(&copy.properties(settings), &copy.topic, Start::Beginning, &[])?;
+    let ours = topic::open(&source.properties(settings), &source.topic, Start::Beginning, &[])?;
+    let is_compacted = |info: &crate::source::PartitionInfo| info.cleanup == Cleanup::Compact;
+    if ours.partitions.iter().chain(&theirs.partitions).any(is_compacted) {
+        return Err(DriftError::Pair(
+            "one of the topics is compacted: each is compacted on a clock of its own, and comparing their last versions is not done yet".to_owned(),
+        ));
+    }
+    let known: Vec<i32> = theirs.partitions.iter().map(|info| info.partition).collect();
+    let partitions: Vec<i32> = ours.partitions.iter().map(|info| info.partition).collect();
+    drop((ours, theirs));
+    let by_broker = |place: &TopicPlace| topic::is_stamped_by_broker(&place.properties(settings), &place.topic);
+    let with_time = !by_broker(source)? && !by_broker(copy)?;
+    let mirror = Mirror { settings, source, copy, progress, with_time };
+    for partition in partitions {
+        if progress.is_stopped() {
+            break;
+        }
+        match known.contains(&partition) {
+            true => mirror.partition(partition, &mut told)?,
+            false => told.read.unread.push(crate::audit::verdict::Unread {
+                topic: copy.topic.clone(),
+                partition: Some(partition),
+                from: None,
+                until: None,
+                why: "the mirror has no such partition; were they made with the same number?".to_owned(),
+            }),
+        }
+    }
+    Ok(say::report(settings, told, progress.is_stopped(), began.elapsed()))
+}
+
+struct Mirror<'a> {
+    settings: &'a Settings,
+    source: &'a TopicPlace,
+    copy: &'a TopicPlace,
+    progress: &'a Arc<Progress>,
+    /// Both carry their producers' times.
+    with_time: bool,
+}
+
+impl Mirror<'_> {
+    fn partition(&self, partition: i32, told: &mut Told) -> Result<(), DriftError> {
+        let properties = |place: &TopicPlace| place.properties(self.settings);
+        let open = |place: &TopicPlace, properties: &Properties| {
+            topic::open(properties, &place.topic, Start::Beginning, &[partition])
+        };
+        let theirs = open(self.copy, &properties(self.copy))?;
+        let ours = open(self.source, &properties(self.source))?;
+        let end = |opened: &topic::Opened| opened.partitions.first().and_then(|info| info.until).unwrap_or(0);
+        told.summary.cuts.push(Cut { partition, settled: end(&ours), end: end(&theirs) });
+        let (our_sender, our_items) = bounded(QUEUE);
+        let (their_sender, their_items) = bounded(QUEUE);
+        let (outcome, ours, theirs) = std::thread::scope(|scope| {
+            let read = |opened: topic::Opened, sender: Sender<Vec<Item>>| {
+                scope.spawn(move || {
+                    let (read, takers) = opened.read(self.progress, || Items {
+                        sender: sender.clone(),
+                        items: Vec::new(),
+                        with_time: self.with_time,
+                    })?;
+                    drop(takers);
+                    Ok::<Read, DriftError>(read)
+                })
+            };
+            let ours = read(ours, our_sender);
+            let theirs = read(theirs, their_sender);
+            let outcome = Align::new(each(our_items), WINDOW).run(each(their_items));
+            let joined = |thread: std::thread::ScopedJoinHandle<'_, Result<Read, DriftError>>| {
+                thread.join().map_err(|_| DriftError::Thread)?
+            };
+            Ok::<_, DriftError>((outcome, joined(ours)?, joined(theirs)?))
+        })?;
+        for mut read in [ours, theirs] {
+            told.read.coverage.append(&mut read.coverage);
+            told.read.unread.append(&mut read.unread);
+            told.read.findings.append(&mut read.findings);
+        }
+        self.say(partition, &outcome, told);
+        Ok(())
+    }
+
+    fn say(&self, partition: i32, outcome: &Outcome, told: &mut Told) {
+        let summary = &mut told.summary;
+        summary.keys += outcome.matched + outcome.lost.len() as u64;
+        summary.rows += outcome.matched + (outcome.repeated.len() + outcome.foreign.len()) as u64;
+        summary.lag += outcome.lag;
+        note(&mut summary.unverifiable, "before-mirroring", outcome.before);
+        note(&mut summary.unverifiable, "retention", outcome.unknown);
+        let (source, copy) = (&*self.source.topic, &*self.copy.topic);
+        // A record with other content is a lost one and a foreign one of its key.
+        let mut foreign = outcome.foreign.clone();
+        let mut lost = Vec::new();
+        for item in &outcome.lost {
+            match foreign.iter().position(|other| other.key == item.key && item.key != NO_KEY) {
+                Some(at) => {
+                    let other = foreign.remove(at);
+                    summary.differs += 1;
+                    let why = format!(
+                        "offset {} of {source}[{partition}] stands at offset {} of {copy} with other content",
+                        item.offset, other.offset
+                    );
+                    let mut finding = placed(Kind::Differs, source, copy, partition, &[*item], why);
+                    finding.sightings.push(sighting(copy, partition, &other));
+                    told.findings.push(finding);
+                }
+                None => lost.push(*item),
+            }
+        }
+        summary.missing += lost.len() as u64;
+        summary.extra += foreign.len() as u64;
+        summary.repeated += outcome.repeated.len() as u64;
+        summary.reordered += outcome.reordered.len() as u64;
+        let groups = [
+            (Kind::Missing, source, &lost, format!("are not in {copy}")),
+            (Kind::Extra, copy, &foreign, format!("are not in {source}")),
+            (Kind::Duplicate, copy, &outcome.repeated, format!("stand in {copy} more often than in {source}")),
+            (Kind::Reorder, copy, &outcome.reordered, format!("came later than records that follow them in {source}")),
+        ];
+        for (kind, of, items, says) in groups {
+            for run in items.chunk_by(|a, b| a.offset + 1 == b.offset) {
+                let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+                let records = crate::report::plural(run.len() as u64, "record");
+                let why =
+                    format!("{records} of {of}[{partition}] at offsets {} to {} {says}", first.offset, last.offset);
+                told.findings.push(placed(kind, of, if of == source { copy } else { source }, partition, run, why));
+            }
+        }
+        told.summary.confirmed = told.findings.len() as u64;
+    }
+}
+
+fn placed(kind: Kind, topic: &str, other: &str, partition: i32, run: &[Item], why: String) -> Finding {
+    let from = run.first().map_or(0, |item| item.offset);
+    let until = run.last().map_or(0, |item| item.offset + 1);
+    let mut finding = Finding::new(kind, topic, &[&other, &partition, &from, &until], why);
+    finding.partition = Some(partition);
+    finding.offsets = Some(Span::new(from, until));
+    finding.count = run.len() as u64;
+    finding.cause = matches!(kind, Kind::Duplicate | Kind::Reorder).then(|| "mirror".to_owned());
+    finding.first_seen = run.iter().map(|item| item.timestamp).min();
+    finding.last_seen = run.iter().map(|item| item.timestamp).max();
+    finding.sightings.extend(run.first().map(|item| sighting(topic, partition, item)));
+    finding
+}
+
+fn sighting(topic: &str, partition: i32, item: &Item) -> Sighting {
+    Sighting {
+        topic: topic.to_owned(),
+        partition,
+        offset: item.offset,
+        timestamp: item.timestamp,
+        checksum: format!("{:016x}", item.hash),
+    }
+}
+
+/// The items of a channel, one by one.
+fn each(items: Receiver<Vec<Item>>) -> impl Iterator<Item = Item> {
+    items.into_iter().flatten()
+}
+
+/// Passes records on as items.
+struct Items {
+    sender: Sender<Vec<Item>>,
+    items: Vec<Item>,
+    with_time: bool,
+}
+
+const NO_KEY: u64 = 0;
+
+impl Take for Items {
+    fn take(&mut self, _: i32, record: &Record<'_>) -> Result<(), DriftError> {
+        let mut hash = Xxh3::new();
+        let mut part = |bytes: Option<&[u8]>| {
+            hash.update(&bytes.map_or(-1, |bytes| bytes.len() as i64).to_le_bytes());
+            hash.update(bytes.unwrap_or_default());
+        };
+        part(record.key);
+        part(record.value);
+        for (name, value) in record.headers.into_iter().flatten() {
+            part(Some(name));
+            part(value);
+        }
+        if self.with_time {
+            hash.update(&record.timestamp.to_le_bytes());
+        }
+        let key = record.key.map_or(NO_KEY, |key| xxh3_64(key).max(1));
+        self.items.push(Item { hash: hash.digest(), key, offset: record.offset, timestamp: record.timestamp });
+        if self.items.len() >= BATCH {
+            self.pass_on();
+        }
+        Ok(())
+    }
+}
+
+impl Items {
+    fn pass_on(&mut self) {
+        // Nobody listens any more when the comparison has failed.
+        let _ = self.sender.send(std::mem::take(&mut self.items));
+    }
+}
+
+impl Drop for Items {
+    fn drop(&mut self) {
+        if !self.items.is_empty() {
+            self.pass_on();
+        }
+    }
+}

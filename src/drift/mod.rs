@@ -1,0 +1,138 @@
+//! Whether two stores agree, by content, while both are written: without a lock, and without a write.
+//!
+//! * `place`: where a store is; `shape`, `canon`, `record`: what a row is, from either side
+//! * `digest`, `hash`, `cells`: rows as numbers a database can compute too
+//! * `topic`, `fold`, `table`: the sides
+//! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings
+//! * `sink`: a topic and the table it is written to; `tables`: two tables
+//! * `mirror`, `align`: a topic and its copy
+//!
+//! Every claim rests on a cut: positions between which a record may or may not have arrived yet. What lies between them may
+//! be any of several versions, and everything else must be exactly one.
+
+mod align;
+pub mod canon;
+mod cells;
+mod digest;
+mod fold;
+mod hash;
+mod history;
+mod localise;
+mod mirror;
+pub mod place;
+mod record;
+mod say;
+mod shape;
+mod sink;
+pub mod table;
+mod tables;
+mod topic;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::audit::drift::DriftSummary;
+use crate::audit::finding::Finding;
+use crate::audit::verdict::Report;
+use crate::engine::Progress;
+use crate::source::{Properties, SourceError};
+use place::Place;
+use table::postgres::{Chosen, Limits};
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The reference.
+    pub first: Place,
+    pub second: Place,
+    /// How to reach Kafka.
+    pub properties: Properties,
+    /// The consumer group that writes the table.
+    pub group: Option<String>,
+    /// How long a record may take into the table where no group tells, and how long to wait before what differs is read again.
+    pub settle: Duration,
+    pub chosen: Chosen,
+    pub limits: Limits,
+    pub memory_bytes: usize,
+    /// Keys that are looked at one by one; of others only the number is told.
+    pub most_findings: usize,
+    /// Findings tell hashes instead of values.
+    pub redact: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DriftError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("{store}: {why}; {hint}")]
+    Database { store: String, why: String, hint: String },
+    #[error(
+        "group {group} has committed no offset of topic {topic}; name the sink's group with --group (Kafka Connect's is connect-NAME)"
+    )]
+    Group { group: String, topic: String },
+    #[error("{0}")]
+    Pair(String),
+    #[error("the folded topic does not fit on the disk for temporary files: {0}; set TMPDIR to one with more room")]
+    Disk(io::Error),
+    #[error(
+        "more than {0} keys are in flight: the group is too far behind to compare; try again when it has caught up"
+    )]
+    InFlight(usize),
+    #[error("a reader thread died; this is a bug in sordini")]
+    Thread,
+}
+
+/// What there is to tell in the end.
+struct Told {
+    read: topic::Read,
+    summary: DriftSummary,
+    samples: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+/// What looks wrong may only be late: some time passes before it is looked at again.
+fn pause(settings: &Settings, progress: &Progress) {
+    let until = Instant::now() + settings.settle;
+    while Instant::now() < until && !progress.is_stopped() {
+        std::thread::sleep(PAUSE);
+    }
+}
+
+impl place::TopicPlace {
+    /// How its cluster is reached.
+    fn properties(&self, settings: &Settings) -> Properties {
+        let mut properties = settings.properties.clone();
+        if !self.brokers.is_empty() {
+            properties.insert("bootstrap.servers".to_owned(), self.brokers.clone());
+        }
+        properties
+    }
+}
+
+fn note(counts: &mut BTreeMap<String, u64>, name: &str, count: u64) {
+    if count > 0 {
+        *counts.entry(name.to_owned()).or_default() += count;
+    }
+}
+
+/// Compares the two stores once.
+pub fn run(settings: &Settings, progress: &Arc<Progress>) -> Result<Report, DriftError> {
+    match (&settings.first, &settings.second) {
+        (Place::Topic(topic), Place::Postgres(table)) => {
+            let mut table = table::postgres::Postgres::connect(table, &settings.chosen, &settings.limits)?;
+            sink::compare(settings, topic, &mut table, progress)
+        }
+        (Place::Postgres(first), Place::Postgres(second)) => {
+            let connect = |place| table::postgres::Postgres::connect(place, &settings.chosen, &settings.limits);
+            tables::compare(settings, &mut connect(first)?, &mut connect(second)?, progress)
+        }
+        (Place::Topic(source), Place::Topic(copy)) => mirror::compare(settings, source, copy, progress),
+        (Place::Postgres(_), Place::Topic(_)) => {
+            Err(DriftError::Pair("a topic is compared as the first store: name the table second".to_owned()))
+        }
+    }
+}

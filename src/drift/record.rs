@@ -1,0 +1,414 @@
+//! From a record to the row it says its key has, in canonical texts.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::canon::json::Text;
+use super::canon::time::Unit;
+use super::canon::{Canonical, Given, Misfit};
+use super::digest::Spans;
+use super::place::{Form, KeyFrom, TopicPlace};
+use super::shape::{Column, Shape};
+
+/// What a record says. The texts are in the spans: of the key alone, or of key and row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    Row,
+    Deleted,
+    /// The key is there, the row could not be read.
+    Unreadable,
+    /// Nothing about a row: a heartbeat, a schema change, a transaction's marker.
+    Nothing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    #[error("the record has no key")]
+    NoKey,
+    #[error("its {0} does not parse as JSON")]
+    NoJson(&'static str),
+    #[error("its key has no member \"{0}\"")]
+    KeyMember(String),
+    #[error("the key's column \"{0}\" is null")]
+    NullKey(String),
+    #[error("\"{column}\" {misfit}")]
+    Column { column: String, misfit: Misfit },
+    #[error("the table was truncated here; what it held before is not known to be gone key by key")]
+    Truncated,
+    #[error("\"{0}\" is no operation of Debezium's")]
+    Operation(String),
+}
+
+/// Counts of what was not plainly as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Relaxed {
+    /// By column: values that the column's type had to round.
+    pub narrowed: Vec<u64>,
+    /// By column: records without the member, taken for null.
+    pub absent: Vec<u64>,
+    pub rows: u64,
+}
+
+impl Relaxed {
+    pub fn new(columns: usize) -> Self {
+        Self { narrowed: vec![0; columns], absent: vec![0; columns], rows: 0 }
+    }
+
+    pub fn add(&mut self, other: &Relaxed) {
+        let each = |ours: &mut Vec<u64>, theirs: &[u64]| ours.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
+        each(&mut self.narrowed, &other.narrowed);
+        each(&mut self.absent, &other.absent);
+        self.rows += other.rows;
+    }
+}
+
+/// Reads the records of one topic.
+pub struct Parser<'s> {
+    shape: &'s Shape,
+    key: KeyFrom,
+    form: Form,
+    unit: Option<Unit>,
+    pub relaxed: Relaxed,
+}
+
+impl<'s> Parser<'s> {
+    pub fn new(shape: &'s Shape, place: &TopicPlace) -> Self {
+        let relaxed = Relaxed::new(shape.values.len());
+        // JavaScript's and Java's clocks count milliseconds; Debezium goes by the column.
+        let unit = place.time.or((place.form == Form::Json).then_some(Unit::Millis));
+        Self { shape, key: place.key.clone(), form: place.form, unit, relaxed }
+    }
+
+    /// The texts of the record go into `spans`. On [`Says::Unreadable`] `why` says why.
+    pub fn read(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        spans: &mut Spans,
+        why: &mut Option<Unusable>,
+    ) -> Result<Says, Unusable> {
+        spans.clear();
+        match self.form {
+            Form::Json => self.plain(key, value, spans, why),
+            Form::Debezium => self.envelope(key, value, spans, why),
+        }
+    }
+
+    fn plain(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        spans: &mut Spans,
+        why: &mut Option<Unusable>,
+    ) -> Result<Says, Unusable> {
+        let members = match value {
+            Some(value) => Some(self.members(value)),
+            None => None,
+        };
+        match (&self.key, &members) {
+            (KeyFrom::Key, _) => self.key_of_record(key, spans)?,
+            (KeyFrom::Value, Some(Ok(members))) => self.key_of_members(members, spans)?,
+            // Nothing says which key a deletion is of.
+            (KeyFrom::Value, _) => return Err(Unusable::NoKey),
+        }
+        match members {
+            None => Ok(Says::Deleted),
+            // As `ExtractNewRecordState` with delete.handling.mode=rewrite.
+            Some(Ok(members)) if members.is_deleted => Ok(Says::Deleted),
+            Some(Ok(members)) => Ok(self.row(&members, spans, why)),
+            Some(Err(error)) => {
+                *why = Some(error);
+                Ok(Says::Unreadable)
+            }
+        }
+    }
+
+    fn envelope(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        spans: &mut Spans,
+        why: &mut Option<Unusable>,
+    ) -> Result<Says, Unusable> {
+        // A tombstone follows the event that deletes.
+        let Some(value) = value else {
+            self.key_of_record(key, spans)?;
+            return Ok(Says::Deleted);
+        };
+        let envelope = Envelope::of(value).ok_or(Unusable::NoJson("value"))?;
+        let state = match envelope.op {
+            Some("c" | "u" | "r") => envelope.after,
+            Some("d") => envelope.before,
+            Some("t") => return Err(Unusable::Truncated),
+            Some("m") | None => return Ok(Says::Nothing),
+            Some(other) => return Err(Unusable::Operation(other.to_owned())),
+        };
+        let members = match state.filter(|state| state.get() != "null") {
+            Some(state) => Some(self.members(state.get().as_bytes())?),
+            None => None,
+        };
+        match (&self.key, &members) {
+            (KeyFrom::Value, Some(members)) => self.key_of_members(members, spans)?,
+            _ => self.key_of_record(key, spans)?,
+        }
+        match (envelope.op, members) {
+            (Some("d"), _) => Ok(Says::Deleted),
+            (_, Some(members)) => Ok(self.row(&members, spans, why)),
+            (_, None) => Err(Unusable::NoJson("value")),
+        }
+    }
+
+    fn key_of_record(&mut self, key: Option<&[u8]>, spans: &mut Spans) -> Result<(), Unusable> {
+        let key = key.ok_or(Unusable::NoKey)?;
+        let text = std::str::from_utf8(key).map_err(|_| Unusable::NoJson("key"))?;
+        if text.starts_with('{') {
+            let members = self.members(key).map_err(|_| Unusable::NoJson("key"))?;
+            return self.key_of_members(&members, spans);
+        }
+        let [column] = self.shape.keys.as_slice() else {
+            return Err(Unusable::KeyMember(self.shape.keys.first().map(|key| key.name.clone()).unwrap_or_default()));
+        };
+        // The bare value, or a JSON string.
+        let given = match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+            Some(_) => Given::of(text).unwrap_or(Given::Text(text.into())),
+            None => Given::Text(text.into()),
+        };
+        write_key(column, &given, self.unit, spans)
+    }
+
+    fn key_of_members(&self, members: &Slots<'_>, spans: &mut Spans) -> Result<(), Unusable> {
+        for (column, slot) in self.shape.keys.iter().zip(&members.slots) {
+            let raw = slot.ok_or_else(|| Unusable::KeyMember(column.name.clone()))?;
+            let given = Given::of(raw.get()).map_err(|misfit| unfit(column, misfit))?;
+            write_key(column, &given, self.unit, spans)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the values behind the key.
+    fn row(&mut self, members: &Slots<'_>, spans: &mut Spans, why: &mut Option<Unusable>) -> Says {
+        self.relaxed.rows += 1;
+        let slots = members.slots.iter().skip(self.shape.keys.len());
+        for (index, (column, slot)) in self.shape.values.iter().zip(slots).enumerate() {
+            let written = match slot {
+                None => {
+                    self.relaxed.absent[index] += 1;
+                    Ok(Canonical::Null)
+                }
+                Some(raw) => {
+                    Given::of(raw.get()).and_then(|given| column.ty.canonical(&given, self.unit, &mut spans.bytes))
+                }
+            };
+            match written {
+                Ok(canonical) => {
+                    self.relaxed.narrowed[index] += u64::from(canonical == Canonical::Narrowed);
+                    spans.end(canonical == Canonical::Null);
+                }
+                Err(misfit) => {
+                    *why = Some(unfit(column, misfit));
+                    return Says::Unreadable;
+                }
+            }
+        }
+        Says::Row
+    }
+
+    fn members<'a>(&self, text: &'a [u8]) -> Result<Slots<'a>, Unusable> {
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let slots = Members { shape: self.shape }.deserialize(&mut json).map_err(|_| Unusable::NoJson("value"))?;
+        json.end().map_err(|_| Unusable::NoJson("value"))?;
+        Ok(slots)
+    }
+}
+
+fn unfit(column: &Column, misfit: Misfit) -> Unusable {
+    Unusable::Column { column: column.name.clone(), misfit }
+}
+
+fn write_key(column: &Column, given: &Given<'_>, unit: Option<Unit>, spans: &mut Spans) -> Result<(), Unusable> {
+    match column.ty.canonical(given, unit, &mut spans.bytes) {
+        Ok(Canonical::Null) => Err(Unusable::NullKey(column.name.clone())),
+        Ok(_) => {
+            spans.end(false);
+            Ok(())
+        }
+        Err(misfit) => Err(unfit(column, misfit)),
+    }
+}
+
+/// The members of an object that belong to columns, keys first.
+struct Slots<'a> {
+    slots: smallvec::SmallVec<[Option<&'a RawValue>; 16]>,
+    is_deleted: bool,
+}
+
+struct Members<'s> {
+    shape: &'s Shape,
+}
+
+impl<'de> DeserializeSeed<'de> for Members<'_> {
+    type Value = Slots<'de>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        // With "schemas.enable" Connect wraps key and value.
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = Slots<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let columns = self.shape.keys.len() + self.shape.values.len();
+        let mut slots = Slots { slots: smallvec::smallvec![None; columns], is_deleted: false };
+        // Members mostly come in the order of the columns.
+        let mut next = 0;
+        while let Some(Text(name)) = map.next_key()? {
+            let is_named = |index: &usize| column(self.shape, *index).is_some_and(|column| column.name == name);
+            let found = Some(next).filter(is_named).or_else(|| (0..columns).find(is_named));
+            match found {
+                Some(index) => {
+                    slots.slots[index] = Some(map.next_value()?);
+                    next = index + 1;
+                }
+                None if name == "payload" => {
+                    let inner = map.next_value::<&RawValue>()?.get();
+                    // A column may be called so, and it was found above then.
+                    let seed = Members { shape: self.shape };
+                    if let Ok(inner) = seed.deserialize(&mut serde_json::Deserializer::from_str(inner)) {
+                        let is_empty = slots.slots.iter().all(Option::is_none);
+                        if is_empty {
+                            slots = inner;
+                        }
+                    }
+                }
+                None if name == "__deleted" => {
+                    slots.is_deleted = matches!(map.next_value::<&RawValue>()?.get(), "true" | "\"true\"");
+                }
+                None => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(slots)
+    }
+}
+
+fn column(shape: &Shape, index: usize) -> Option<&Column> {
+    shape.keys.get(index).or_else(|| shape.values.get(index.checked_sub(shape.keys.len())?))
+}
+
+/// Debezium's event, without its schema.
+#[derive(serde::Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    op: Option<&'a str>,
+    #[serde(borrow, default)]
+    before: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    after: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
+}
+
+impl<'a> Envelope<'a> {
+    fn of(value: &'a [u8]) -> Option<Self> {
+        let mut json = serde_json::Deserializer::from_slice(value);
+        let envelope = <Self as serde::Deserialize>::deserialize(&mut json).ok()?;
+        match envelope.payload.filter(|_| envelope.op.is_none()) {
+            Some(payload) => serde_json::from_str(payload.get()).ok(),
+            None => Some(envelope),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drift::canon::Type;
+
+    fn shape() -> Shape {
+        let column = |name: &str, ty| Column { name: name.to_owned(), ty, is_nullable: true };
+        Shape {
+            keys: vec![column("id", Type::Integer)],
+            values: vec![column("amount", Type::Decimal(Some(2))), column("note", Type::Text)],
+        }
+    }
+
+    fn read(url: &str, key: Option<&str>, value: Option<&str>) -> Result<(Says, String), String> {
+        let shape = shape();
+        let Ok(super::super::place::Place::Topic(place)) = url.parse() else { panic!("{url}") };
+        let (mut spans, mut why) = (Spans::default(), None);
+        let mut parser = Parser::new(&shape, &place);
+        let says = parser
+            .read(key.map(str::as_bytes), value.map(str::as_bytes), &mut spans, &mut why)
+            .map_err(|error| error.to_string())?;
+        if let Some(why) = why {
+            return Err(why.to_string());
+        }
+        let texts =
+            spans.texts().map(|text| text.map_or("∅".to_owned(), |t| String::from_utf8_lossy(t).into_owned()));
+        Ok((says, texts.collect::<Vec<_>>().join("|")))
+    }
+
+    #[test]
+    fn a_record_says_its_row() {
+        let plain = "kafka://b/t";
+        for (key, value, says, texts) in [
+            ("7", Some(r#"{"id":7,"amount":10,"note":"x"}"#), Says::Row, "7|10.00|x"),
+            ("\"7\"", Some(r#"{"note":"a\nb","more":[1],"amount":"1e1"}"#), Says::Row, "7|10.00|a\nb"),
+            (r#"{"id":7}"#, Some(r#"{"amount":null}"#), Says::Row, "7|∅|∅"),
+            ("007", None, Says::Deleted, "7"),
+            ("7", Some(r#"{"amount":1,"note":"","__deleted":"true"}"#), Says::Deleted, "7"),
+            (
+                r#"{"schema":{},"payload":{"id":7}}"#,
+                Some(r#"{"schema":null,"payload":{"amount":1,"note":""}}"#),
+                Says::Row,
+                "7|1.00|",
+            ),
+        ] {
+            assert_eq!(read(plain, Some(key), value), Ok((says, texts.to_owned())), "{key} {value:?}");
+        }
+        let in_value = "kafka://b/t?key=value";
+        assert_eq!(
+            read(in_value, None, Some(r#"{"amount":1,"id":3,"note":"n"}"#)),
+            Ok((Says::Row, "3|1.00|n".to_owned()))
+        );
+    }
+
+    #[test]
+    fn an_event_of_debezium_says_its_row() {
+        let url = "kafka://b/t?value=debezium";
+        let event = r#"{"before":null,"after":{"id":1,"amount":"2.5","note":null},"op":"c","source":{"lsn":1}}"#;
+        let wrapped = format!(r#"{{"schema":{{}},"payload":{event}}}"#);
+        for event in [event, &wrapped] {
+            assert_eq!(read(url, Some(r#"{"id":1}"#), Some(event)), Ok((Says::Row, "1|2.50|∅".to_owned())));
+        }
+        let deleted = r#"{"before":{"id":1,"amount":null,"note":null},"after":null,"op":"d"}"#;
+        assert_eq!(read(url, Some(r#"{"id":1}"#), Some(deleted)), Ok((Says::Deleted, "1".to_owned())));
+        assert_eq!(read(url, Some(r#"{"id":1}"#), Some(r#"{"ts_ms":1}"#)).unwrap().0, Says::Nothing);
+        assert!(read(url, Some(r#"{"id":1}"#), Some(r#"{"op":"t"}"#)).unwrap_err().contains("truncated"));
+        let toast = r#"{"after":{"id":1,"amount":1,"note":"__debezium_unavailable_value"},"op":"u"}"#;
+        assert!(read(url, Some(r#"{"id":1}"#), Some(toast)).unwrap_err().contains("Debezium could not"));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_said() {
+        let plain = "kafka://b/t";
+        for (key, value, said) in [
+            (None, Some("{}"), "no key"),
+            (Some("x"), Some("{}"), "is no number"),
+            (Some("1"), Some("{"), "value does not parse"),
+            (Some("1"), Some(r#"{"amount":"ten"}"#), "\"amount\" is no number"),
+            (Some(r#"{"key":1}"#), Some("{}"), "no member \"id\""),
+            (Some(r#"{"id":null}"#), Some("{}"), "is null"),
+        ] {
+            let error = read(plain, key, value).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}

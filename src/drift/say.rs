@@ -1,0 +1,271 @@
+//! From verdicts to findings and the report.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::history::{Content, Version};
+use super::shape::{Row, Shape};
+use super::verdict::Verdict;
+use super::{Settings, Told};
+use crate::audit::drift::{Claim, DriftSummary};
+use crate::audit::finding::{Finding, Grade, Kind, Sighting};
+use crate::audit::verdict::{Figures, Report, Summary, Verdict as Judged};
+use crate::report::plural;
+
+/// Characters of a value that a sentence quotes.
+const QUOTED: usize = 40;
+
+/// One key on which the stores differ.
+pub struct Difference<'a> {
+    pub kind: Kind,
+    pub key: &'a [String],
+    pub expected: Option<&'a Row>,
+    pub actual: Option<&'a Row>,
+    /// What follows the key in the sentence; the columns that differ when empty.
+    pub says: String,
+    pub cause: Option<&'static str>,
+}
+
+/// The two stores as findings name them.
+pub struct Stores<'a> {
+    pub first: &'a str,
+    pub second: &'a str,
+    pub shape: &'a Shape,
+}
+
+impl<'a> Difference<'a> {
+    /// `None` where nothing is wrong.
+    pub fn of(key: &'a [String], verdict: &'a Verdict) -> Option<Self> {
+        let row = |version: &'a Version| match &version.content {
+            Content::Row(row) => Some(row),
+            Content::Deleted | Content::Unreadable(_) => None,
+        };
+        let (kind, expected, actual, says, cause) = match verdict {
+            Verdict::Missing { expected } => {
+                (Kind::Missing, row(expected), None, "is in the topic and not in the table".to_owned(), None)
+            }
+            Verdict::Extra { deleted: Some(deleted), actual } => {
+                let says = format!("was deleted at offset {} and is still in the table", deleted.offset);
+                (Kind::Extra, None, Some(actual), says, Some("deleted"))
+            }
+            Verdict::Extra { deleted: None, actual } => {
+                let says = "is in the table and no record of the topic has its key".to_owned();
+                (Kind::Extra, None, Some(actual), says, Some("no-record"))
+            }
+            Verdict::Differs { expected, actual } => (Kind::Differs, row(expected), Some(actual), String::new(), None),
+            Verdict::Stale { expected, older, versions_behind, actual } => {
+                let seconds = (expected.timestamp - older.timestamp).max(0) / 1_000;
+                let versions = plural(*versions_behind, "version");
+                let says = format!(
+                    "is stale: it equals the version at offset {}, {versions} and {seconds} s old",
+                    older.offset
+                );
+                (Kind::Stale, row(expected), Some(actual), says, None)
+            }
+            Verdict::Repeated { rows } => {
+                let says = format!("has {} rows in the table", rows.len());
+                (Kind::Extra, None, rows.last(), says, Some("repeated-key"))
+            }
+            Verdict::Fine | Verdict::Unverifiable(_) => return None,
+        };
+        Some(Self { kind, key, expected, actual, says, cause })
+    }
+
+    pub fn finding(&self, settings: &Settings, stores: &Stores<'_>) -> Finding {
+        let shown = Shown { settings, shape: stores.shape };
+        let columns = shown.columns(self.expected, self.actual);
+        let says = if self.says.is_empty() { format!("differs: {}", changes(&columns)) } else { self.says.clone() };
+        let content = format!("{:?}{:?}", self.expected, self.actual);
+        let content = xxhash_rust::xxh3::xxh3_64(content.as_bytes());
+        let key = self.key.join("\u{1f}");
+        let why = format!("{} {says}", shown.key_in_words(self.key));
+        let mut finding = Finding::new(self.kind, stores.first, &[&stores.second, &key, &content], why);
+        finding.key = Some(shown.key(self.key));
+        finding.columns = Some(columns).filter(|columns| !columns.is_empty());
+        finding.cause = self.cause.map(str::to_owned);
+        finding.evidence.insert("table".to_owned(), json!(stores.second));
+        finding
+    }
+}
+
+/// With the records of the topic that the verdict rests on.
+pub fn with_records(mut finding: Finding, topic: &str, verdict: &Verdict) -> Finding {
+    let (expected, older) = match verdict {
+        Verdict::Missing { expected } | Verdict::Differs { expected, .. } => (Some(expected), None),
+        Verdict::Extra { deleted, .. } => (deleted.as_ref(), None),
+        Verdict::Stale { expected, older, .. } => (Some(expected), Some(older)),
+        _ => (None, None),
+    };
+    if let Some(expected) = expected {
+        finding.partition = Some(expected.partition);
+        finding.first_seen = Some(expected.timestamp);
+        finding.last_seen = Some(expected.timestamp);
+    }
+    finding.sightings.extend(expected.into_iter().chain(older).map(|version| sighting(topic, version)));
+    if let Verdict::Stale { older, versions_behind, .. } = verdict {
+        finding.evidence.insert("versions_behind".to_owned(), json!(versions_behind));
+        finding.evidence.insert("equals_offset".to_owned(), json!(older.offset));
+    }
+    finding
+}
+
+fn sighting(topic: &str, version: &Version) -> Sighting {
+    let content = format!("{:?}", version.content);
+    Sighting {
+        topic: topic.to_owned(),
+        partition: version.partition,
+        offset: version.offset,
+        timestamp: version.timestamp,
+        checksum: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(content.as_bytes())),
+    }
+}
+
+/// Values as they may be shown.
+struct Shown<'a> {
+    settings: &'a Settings,
+    shape: &'a Shape,
+}
+
+impl Shown<'_> {
+    fn value(&self, text: Option<&str>) -> Value {
+        match text {
+            None => Value::Null,
+            Some(text) if self.settings.redact => {
+                json!(format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes())))
+            }
+            Some(text) => json!(text),
+        }
+    }
+
+    fn key(&self, key: &[String]) -> Map<String, Value> {
+        let names = self.shape.keys.iter().map(|column| column.name.clone());
+        names.zip(key.iter().map(|text| self.value(Some(text)))).collect()
+    }
+
+    fn key_in_words(&self, key: &[String]) -> String {
+        let part = |(name, value): (String, Value)| format!("{name} {}", quoted(&value));
+        self.key(key).into_iter().map(part).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Columns that differ; all of them where one side has no row.
+    fn columns(&self, expected: Option<&Row>, actual: Option<&Row>) -> Map<String, Value> {
+        let mut columns = Map::new();
+        for (index, column) in self.shape.values.iter().enumerate() {
+            let text = |row: Option<&Row>| row.and_then(|row| row.values.get(index).cloned()).flatten();
+            let (wanted, found) = (text(expected), text(actual));
+            if expected.is_some() && actual.is_some() && wanted == found {
+                continue;
+            }
+            let mut sides = Map::new();
+            if expected.is_some() {
+                sides.insert("expected".to_owned(), self.value(wanted.as_deref()));
+            }
+            if actual.is_some() {
+                sides.insert("actual".to_owned(), self.value(found.as_deref()));
+            }
+            columns.insert(column.name.clone(), Value::Object(sides));
+        }
+        columns
+    }
+}
+
+fn changes(columns: &Map<String, Value>) -> String {
+    let change = |(name, sides): (&String, &Value)| {
+        format!("{name} {} → {}", quoted(&sides["expected"]), quoted(&sides["actual"]))
+    };
+    columns.iter().map(change).collect::<Vec<_>>().join(", ")
+}
+
+/// A value in a sentence: without characters that a terminal would obey, and short.
+fn quoted(value: &Value) -> String {
+    match value.as_str() {
+        None => "null".to_owned(),
+        Some(text) if text.is_empty() => "\"\"".to_owned(),
+        Some(text) => {
+            let short: String = text.chars().take(QUOTED).flat_map(char::escape_debug).collect();
+            if text.chars().count() > QUOTED { format!("{short}…") } else { short }
+        }
+    }
+}
+
+pub fn count(summary: &mut DriftSummary, finding: &Finding) {
+    summary.confirmed += 1;
+    match finding.kind {
+        Kind::Missing => summary.missing += 1,
+        Kind::Extra => summary.extra += 1,
+        Kind::Stale => summary.stale += 1,
+        _ => summary.differs += 1,
+    }
+    if matches!(finding.kind, Kind::Differs | Kind::Stale) {
+        for column in finding.columns.iter().flat_map(|columns| columns.keys()) {
+            *summary.worst_columns.entry(column.clone()).or_default() += 1;
+        }
+    }
+}
+
+pub fn report(settings: &Settings, told: Told, is_stopped: bool, took: Duration) -> Report {
+    let Told { read, summary, samples, mut findings } = told;
+    findings.extend(read.findings);
+    findings.sort_by_cached_key(|finding| {
+        (finding.kind, finding.key.as_ref().map(|key| format!("{key:?}")), finding.id.clone())
+    });
+    let proven = |finding: &Finding| finding.is_open() && finding.grade == Grade::Proven;
+    let is_empty = summary.keys == 0 && summary.rows == 0;
+    let judged = if !read.unread.is_empty() || is_empty || is_stopped {
+        Judged::Unverified
+    } else if findings.iter().any(proven) {
+        Judged::Findings
+    } else if !summary.unverifiable.is_empty() || findings.iter().any(Finding::is_open) {
+        Judged::Inconclusive
+    } else {
+        Judged::Clean
+    };
+    let figures = Figures {
+        records: read.coverage.iter().map(|coverage| coverage.records).sum(),
+        batches: read.coverage.iter().map(|coverage| coverage.batches).sum(),
+        ..Figures::default()
+    };
+    let summary = Summary {
+        verdict: judged,
+        exit: judged.exit(),
+        figures,
+        unread: read.unread,
+        not_checked: Vec::new(),
+        notes: notes(settings, &summary, is_empty),
+        samples,
+        searched: Vec::new(),
+        flow: None,
+        drift: Some(summary),
+        seconds: took.as_secs_f64(),
+        ledger: None,
+    };
+    Report { findings, coverage: read.coverage, pictures: Vec::new(), summary }
+}
+
+fn notes(settings: &Settings, summary: &DriftSummary, is_empty: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    match (summary.claim, &settings.group) {
+        (Claim::Bracketed, Some(group)) => notes.push(format!(
+            "bracketed by the offsets of group {group}: {} had a record on its way and may be any version since",
+            plural(summary.in_flight, "key")
+        )),
+        (Claim::Heuristic, _) => notes.push(format!(
+            "heuristic: no --group tells how far the writer is; records older than {} are taken to have arrived",
+            humantime::format_duration(settings.settle)
+        )),
+        _ => {}
+    }
+    if is_empty {
+        notes.push("both stores are empty: nothing was compared".to_owned());
+    }
+    for (column, count) in &summary.absent {
+        let all = if *count >= summary.keys { "every record" } else { "some records" };
+        notes
+            .push(format!("{all} lack column {column} ({count}); taken for null, leave it out with --ignore {column}"));
+    }
+    for (column, count) in &summary.narrowed {
+        notes.push(format!("{count} values of {column} were rounded to what the column can hold"));
+    }
+    notes
+}

@@ -1,0 +1,46 @@
+//! What is compared: the columns of a key, the columns beside it, and a row as the canonical texts of both.
+
+use serde::{Deserialize, Serialize};
+
+use super::canon::Type;
+use super::digest::Spans;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub ty: Type,
+    pub is_nullable: bool,
+}
+
+/// Columns in the order they are hashed in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    pub keys: Vec<Column>,
+    pub values: Vec<Column>,
+}
+
+impl Shape {
+    pub fn columns(&self) -> impl Iterator<Item = &Column> {
+        self.keys.iter().chain(&self.values)
+    }
+}
+
+/// Canonical texts, keys first; `None` is null.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Row {
+    pub keys: Vec<String>,
+    pub values: Vec<Option<String>>,
+}
+
+impl Row {
+    pub fn write(&self, spans: &mut Spans) {
+        spans.clear();
+        for key in &self.keys {
+            spans.push(Some(key.as_bytes()));
+        }
+        for value in &self.values {
+            spans.push(value.as_deref().map(str::as_bytes));
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! A topic and the table that a consumer group writes it to, by a bracketed snapshot.
+//!
+//! The group's offsets are read before the table's snapshot is taken, and the topic's ends after it. A record below the
+//! committed offset is in the snapshot: the group commits what it has written. One above the end is not. A key without a
+//! record between the two must be exactly what the topic says; one with such records may be any of them. A sink that crashes
+//! and writes again only goes back to records above its committed offset.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustc_hash::FxHashMap;
+
+use super::digest::{BUCKETS, Digest, Method, Spans, bucket_of};
+use super::fold::{Fold, Said, State, Version, Writer, certain};
+use super::history::{self, Histories, History, HistoryTake};
+use super::localise::{Localised, Side, localise};
+use super::place::TopicPlace;
+use super::record::{Parser, Relaxed, Says};
+use super::say::{self, Difference, Stores};
+use super::shape::Row;
+use super::table::{Sum, Table};
+use super::topic::{self, Opened, Read, Take};
+use super::verdict::{Verdict, judge};
+use super::{DriftError, Settings, Told, note};
+use crate::audit::drift::{Claim, Cut, DriftSummary};
+use crate::audit::finding::Grade;
+use crate::audit::verdict::Report;
+use crate::engine::{Progress, now_ms};
+use crate::source::{Properties, Start};
+use crate::wire::Record;
+
+/// Keys in flight whose texts are kept.
+const MOST_IN_FLIGHT: usize = 1_000_000;
+/// Records listed that say nothing of any key.
+const SAMPLES: usize = 10;
+
+pub fn compare(
+    settings: &Settings,
+    place: &TopicPlace,
+    table: &mut dyn Table,
+    progress: &Arc<Progress>,
+) -> Result<Report, DriftError> {
+    let began = Instant::now();
+    let method = table.method();
+    table.set_method(method);
+    let mut sink = Sink { settings, place, properties: place.properties(settings), method, progress };
+    let first = sink.look(table)?;
+    let suspects = first.suspects.clone();
+    let mut told = Told { read: first.read, summary: first.summary, samples: first.samples, findings: Vec::new() };
+    if !suspects.is_empty() && !progress.is_stopped() {
+        super::pause(settings, progress);
+        sink.confirm(table, suspects, &mut told)?;
+    }
+    told.summary.table_bytes = table.bytes();
+    Ok(say::report(settings, told, progress.is_stopped(), began.elapsed()))
+}
+
+struct Sink<'a> {
+    settings: &'a Settings,
+    place: &'a TopicPlace,
+    properties: Properties,
+    method: Method,
+    progress: &'a Arc<Progress>,
+}
+
+/// Both ends of a cut, and the topic opened at the second one.
+struct Bracket {
+    settled: Vec<i64>,
+    opened: Opened,
+}
+
+impl Bracket {
+    fn is_settled(settled: &[i64], partition: i32, offset: i64) -> bool {
+        settled.get(partition as usize).is_some_and(|settled| offset < *settled)
+    }
+
+    fn cuts(&self) -> Vec<Cut> {
+        let cut = |info: &crate::source::PartitionInfo| Cut {
+            partition: info.partition,
+            settled: self.settled.get(info.partition as usize).copied().unwrap_or(0),
+            end: info.until.unwrap_or(info.from),
+        };
+        self.opened.partitions.iter().map(cut).collect()
+    }
+}
+
+/// The first look at everything.
+struct Look {
+    read: Read,
+    summary: DriftSummary,
+    suspects: BTreeSet<u64>,
+    samples: Vec<String>,
+}
+
+impl Sink<'_> {
+    fn claim(&self) -> Claim {
+        if self.settings.group.is_some() { Claim::Bracketed } else { Claim::Heuristic }
+    }
+
+    /// Takes the snapshot of the table between the two ends of the cut.
+    fn bracket(&self, table: &mut dyn Table) -> Result<Bracket, DriftError> {
+        let topic = &self.place.topic;
+        let committed = match &self.settings.group {
+            Some(group) => topic::committed(&self.properties, topic, group)?,
+            None => topic::offsets_at(&self.properties, topic, now_ms() - self.settings.settle.as_millis() as i64)?,
+        };
+        table.begin()?;
+        let opened = topic::open(&self.properties, topic, Start::Beginning, &[])?;
+        let partitions = opened.partitions.iter().map(|info| info.partition + 1).max().unwrap_or(0);
+        let mut settled = vec![0; partitions.max(0) as usize];
+        for (partition, offset) in committed {
+            if let Some(place) = settled.get_mut(partition as usize) {
+                *place = offset;
+            }
+        }
+        Ok(Bracket { settled, opened })
+    }
+
+    fn look(&mut self, table: &mut dyn Table) -> Result<Look, DriftError> {
+        let bracket = self.bracket(table)?;
+        let (cuts, settled) = (bracket.cuts(), bracket.settled.clone());
+        let shape = table.shape().clone();
+        let fold = Fold::new(self.settings.memory_bytes, settled);
+        // The database adds up while the topic is read.
+        let (read, sums) = std::thread::scope(|scope| {
+            let adding = scope.spawn(|| table.sums());
+            let read = bracket.opened.read(self.progress, || FoldTake {
+                parser: Parser::new(&shape, self.place),
+                fold: &fold,
+                writer: fold.writer(),
+                keys: shape.keys.len(),
+                method: self.method,
+                spans: Spans::default(),
+                in_flight: FxHashMap::default(),
+                unusable: BTreeMap::new(),
+                samples: Vec::new(),
+            });
+            let sums = adding.join().map_err(|_| DriftError::Thread)?;
+            Ok::<_, DriftError>((read?, sums?))
+        })?;
+        let ((mut read, takers), mut second) = (read, sums);
+        let mut taken = Taken { relaxed: Relaxed::new(shape.values.len()), ..Taken::default() };
+        for taker in takers {
+            taken.add(taker)?;
+        }
+        if let Some(committed) = behind_its_log(&cuts, &read) {
+            read.unread.push(committed);
+        }
+        let mut summary = self.summary(table, cuts);
+        let (first, open) = sums_of(&fold, &mut summary)?;
+        summary.rows = second.iter().map(|sum| sum.count.max(0) as u64).sum();
+        // Keys in flight are judged one by one, and are in no sum.
+        let keys: Vec<Vec<String>> = open.keys().filter_map(|key| taken.in_flight.get(key).cloned()).collect();
+        let outside = self.digests(&table.rows(&keys)?);
+        for row in &outside {
+            second[bucket_of(row.key)].add(row.row, -1);
+        }
+        let mut suspects = in_flight_suspects(&open, &outside);
+        let Localised { keys, how, .. } =
+            localise(&mut Side::Fold(&fold), &first, &mut Side::Table(table), &second, &outside)?;
+        suspects.extend(keys);
+        table.end()?;
+        summary.suspects = suspects.len() as u64;
+        summary.located_by = format!("{how:?}").to_lowercase();
+        for (column, (narrowed, absent)) in
+            shape.values.iter().zip(taken.relaxed.narrowed.iter().zip(&taken.relaxed.absent))
+        {
+            note(&mut summary.narrowed, &column.name, *narrowed);
+            note(&mut summary.absent, &column.name, *absent);
+        }
+        for (reason, count) in &taken.unusable {
+            note(&mut summary.unverifiable, reason, *count);
+        }
+        let unknown = open.values().filter(|state| **state == State::Unknown).count() as u64;
+        note(&mut summary.unverifiable, "undecodable", unknown);
+        Ok(Look { read, summary, suspects, samples: taken.samples })
+    }
+
+    fn summary(&self, table: &dyn Table, cuts: Vec<Cut>) -> DriftSummary {
+        let columns = table.shape().columns().map(|column| column.name.clone()).collect();
+        let first = format!("topic {}", self.place.topic);
+        DriftSummary { cuts, columns, ..DriftSummary::new(first, table.name().to_owned(), self.claim()) }
+    }
+
+    fn digests(&self, rows: &[Row]) -> Vec<Digest> {
+        let mut spans = Spans::default();
+        let digest = |row: &Row| {
+            row.write(&mut spans);
+            self.method.of(&spans, row.keys.len())
+        };
+        rows.iter().map(digest).collect()
+    }
+
+    /// Looks again at what looked wrong, under a new bracket, with all versions of each key.
+    fn confirm(&self, table: &mut dyn Table, mut suspects: BTreeSet<u64>, told: &mut Told) -> Result<(), DriftError> {
+        let beyond = suspects.iter().nth(self.settings.most_findings).copied();
+        let dropped = beyond.map_or(0, |beyond| suspects.split_off(&beyond).len());
+        let bracket = self.bracket(table)?;
+        let (cuts, settled) = (bracket.cuts(), bracket.settled.clone());
+        let shape = table.shape().clone();
+        let keys = shape.keys.len();
+        let (mut read, takers) = bracket
+            .opened
+            .read(self.progress, || HistoryTake::new(&suspects, Parser::new(&shape, self.place), keys, self.method))?;
+        let histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
+        let rows = self.rows_of(table, &suspects, &histories)?;
+        table.end()?;
+        told.summary.cuts = cuts;
+        told.read.unread.append(&mut read.unread);
+        let is_trimmed = told.read.is_trimmed || read.is_trimmed;
+        let stores = Stores { first: &self.place.topic, second: table.name(), shape: &shape };
+        let mut subjects: BTreeSet<&Vec<String>> = histories.keys().collect();
+        subjects.extend(rows.keys());
+        for key in subjects {
+            let none = Vec::new();
+            let rows = rows.get(key).unwrap_or(&none);
+            let history: Option<&History> = histories.get(key);
+            let is_settled = |partition, offset| Bracket::is_settled(&settled, partition, offset);
+            match judge(history, rows, is_settled, is_trimmed) {
+                Verdict::Fine => {}
+                Verdict::Unverifiable(reason) => note(&mut told.summary.unverifiable, reason, 1),
+                verdict => {
+                    let Some(difference) = Difference::of(key, &verdict) else { continue };
+                    let mut finding = difference.finding(self.settings, &stores);
+                    if self.claim() == Claim::Heuristic {
+                        // A slow writer looks the same.
+                        finding.grade = Grade::Possible;
+                    }
+                    let finding = say::with_records(finding, &self.place.topic, &verdict);
+                    say::count(&mut told.summary, &finding);
+                    told.findings.push(finding);
+                }
+            }
+        }
+        note(&mut told.summary.unverifiable, "not-looked-at", dropped as u64);
+        Ok(())
+    }
+
+    fn rows_of(
+        &self,
+        table: &mut dyn Table,
+        suspects: &BTreeSet<u64>,
+        histories: &Histories,
+    ) -> Result<BTreeMap<Vec<String>, Vec<Row>>, DriftError> {
+        let known: Vec<Vec<String>> = histories.keys().cloned().collect();
+        let mut spans = Spans::default();
+        let mut hash = |key: &Vec<String>| {
+            spans.clear();
+            key.iter().for_each(|text| spans.push(Some(text.as_bytes())));
+            self.method.key(&spans, key.len())
+        };
+        let with_texts: BTreeSet<u64> = known.iter().map(&mut hash).collect();
+        // What the topic never had can only be found by its hash.
+        let without: Vec<u64> = suspects.difference(&with_texts).copied().collect();
+        let mut found = table.rows(&known)?;
+        if !without.is_empty() {
+            found.extend(table.rows_by_hash(&without)?);
+        }
+        let mut rows: BTreeMap<Vec<String>, Vec<Row>> = BTreeMap::new();
+        for row in found {
+            rows.entry(row.keys.clone()).or_default().push(row);
+        }
+        Ok(rows)
+    }
+}
+
+/// Records that left the log before the group had read them: the table may lack them, and nobody can tell.
+fn behind_its_log(cuts: &[Cut], read: &Read) -> Option<crate::audit::verdict::Unread> {
+    cuts.iter().find_map(|cut| {
+        let coverage = read.coverage.iter().find(|coverage| coverage.partition == cut.partition)?;
+        let start = coverage.from + coverage.holes.expired as i64;
+        (cut.settled < start && coverage.from > 0).then(|| crate::audit::verdict::Unread {
+            topic: coverage.topic.clone(),
+            partition: Some(cut.partition),
+            from: Some(cut.settled),
+            until: Some(start),
+            why: "these records expired before the group had committed them".to_owned(),
+        })
+    })
+}
+
+/// The sums of what is certain, and the keys of which it is not.
+fn sums_of(fold: &Fold, summary: &mut DriftSummary) -> Result<(Vec<Sum>, FxHashMap<u64, State>), DriftError> {
+    let mut sums = vec![Sum::default(); BUCKETS];
+    let mut open = FxHashMap::default();
+    let each = |key: u64, state: &State| match certain(key, state) {
+        Some(row) => sums[bucket_of(key)].add(row.row, 1),
+        None if matches!(state, State::Is(_)) => {}
+        None => _ = open.insert(key, state.clone()),
+    };
+    let counts = fold.each(each).map_err(DriftError::Disk)?;
+    summary.keys = counts.keys - counts.deleted;
+    summary.in_flight = counts.in_flight;
+    Ok((sums, open))
+}
+
+/// Keys in flight whose row is none of those it may be.
+fn in_flight_suspects(open: &FxHashMap<u64, State>, rows: &[Digest]) -> BTreeSet<u64> {
+    let mut found: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
+    for row in rows {
+        found.entry(row.key).or_default().push(row.row);
+    }
+    let is_suspect = |(key, state): &(&u64, &State)| match state {
+        State::OneOf(allowed) => match found.get(*key).map(Vec::as_slice) {
+            None => !allowed.contains(&None),
+            Some([row]) => !allowed.contains(&Some(*row)),
+            Some(_) => true,
+        },
+        _ => false,
+    };
+    open.iter().filter(is_suspect).map(|(key, _)| *key).collect()
+}
+
+/// Folds records.
+struct FoldTake<'f> {
+    parser: Parser<'f>,
+    fold: &'f Fold,
+    writer: Writer<'f>,
+    keys: usize,
+    method: Method,
+    spans: Spans,
+    /// Texts of keys that are in flight, or whose row could not be read.
+    in_flight: FxHashMap<u64, Vec<String>>,
+    /// Records that say nothing of any key, by reason.
+    unusable: BTreeMap<String, u64>,
+    samples: Vec<String>,
+}
+
+impl Take for FoldTake<'_> {
+    fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError> {
+        let mut why = None;
+        let says = match self.parser.read(record.key, record.value, &mut self.spans, &mut why) {
+            Ok(says) => says,
+            Err(error) => {
+                note(&mut self.unusable, "unusable-record", 1);
+                self.sample(partition, record.offset, &error.to_string());
+                return Ok(());
+            }
+        };
+        let (key, said) = match says {
+            Says::Nothing => return Ok(()),
+            Says::Row => {
+                let digest = self.method.of(&self.spans, self.keys);
+                (digest.key, Said::Row(digest.row))
+            }
+            Says::Deleted => (self.method.key(&self.spans, self.keys), Said::Deleted),
+            Says::Unreadable => {
+                let why = why.map(|why| why.to_string()).unwrap_or_default();
+                self.sample(partition, record.offset, &why);
+                (self.method.key(&self.spans, self.keys), Said::Unreadable)
+            }
+        };
+        if says == Says::Unreadable || !self.fold.is_settled(partition, record.offset) {
+            self.remember(key)?;
+        }
+        let version = Version { key, partition, offset: record.offset, said };
+        self.writer.push(&version).map_err(DriftError::Disk)
+    }
+}
+
+impl FoldTake<'_> {
+    fn sample(&mut self, partition: i32, offset: i64, why: &str) {
+        if self.samples.len() < SAMPLES {
+            self.samples.push(format!("[{partition}]@{offset}: {why}"));
+        }
+    }
+
+    fn remember(&mut self, key: u64) -> Result<(), DriftError> {
+        if self.in_flight.len() >= MOST_IN_FLIGHT && !self.in_flight.contains_key(&key) {
+            return Err(DriftError::InFlight(MOST_IN_FLIGHT));
+        }
+        let (spans, keys) = (&self.spans, self.keys);
+        let text = |text: Option<&[u8]>| String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
+        self.in_flight.entry(key).or_insert_with(|| spans.texts().take(keys).map(text).collect());
+        Ok(())
+    }
+}
+
+/// What all threads took.
+#[derive(Default)]
+struct Taken {
+    in_flight: FxHashMap<u64, Vec<String>>,
+    unusable: BTreeMap<String, u64>,
+    samples: Vec<String>,
+    relaxed: Relaxed,
+}
+
+impl Taken {
+    fn add(&mut self, taker: FoldTake<'_>) -> Result<(), DriftError> {
+        taker.writer.end().map_err(DriftError::Disk)?;
+        self.in_flight.extend(taker.in_flight);
+        for (reason, count) in taker.unusable {
+            note(&mut self.unusable, &reason, count);
+        }
+        let room = SAMPLES.saturating_sub(self.samples.len());
+        self.samples.extend(taker.samples.into_iter().take(room));
+        self.relaxed.add(&taker.parser.relaxed);
+        Ok(())
+    }
+}

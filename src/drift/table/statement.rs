@@ -1,0 +1,174 @@
+//! The statements a PostgreSQL table is read with. They read, and nothing else: no extension, no temporary table.
+
+use crate::drift::canon::Type;
+use crate::drift::cells::{CHECK_SEED, PART_BITS};
+use crate::drift::digest::{BUCKETS, KEY_SEED, MASKED, Method};
+
+/// A column as SQL sees it.
+#[derive(Clone, Debug)]
+pub struct SqlColumn {
+    /// Quoted.
+    pub name: String,
+    /// As `format_type` names its type, for casts.
+    pub sql_type: String,
+    pub ty: Type,
+    pub is_nullable: bool,
+    /// Equality of the column is equality of bytes.
+    pub is_exact: bool,
+}
+
+impl SqlColumn {
+    /// Its canonical text.
+    pub fn text(&self) -> String {
+        let name = &self.name;
+        match self.ty {
+            Type::Decimal(None) => format!("trim_scale({name})::text"),
+            Type::Single | Type::Double => format!("({name} + 0)::text"),
+            Type::Bytes => format!("encode({name}, 'hex')"),
+            Type::Json => format!("{name}::jsonb::text"),
+            _ => format!("{name}::text"),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Statements {
+    /// Quoted, with its schema.
+    pub table: String,
+    pub keys: Vec<SqlColumn>,
+    pub values: Vec<SqlColumn>,
+    pub method: Method,
+    /// Text is UTF-8 in this database.
+    pub is_utf8: bool,
+}
+
+impl Statements {
+    fn key(&self) -> String {
+        match self.method {
+            Method::Chain => {
+                self.keys.iter().fold(format!("{KEY_SEED}::bigint"), |seed, key| chained(&key.text(), &seed))
+            }
+            Method::Md5 => self.netstrings(self.keys.iter()),
+        }
+    }
+
+    fn row(&self) -> String {
+        match self.method {
+            Method::Chain => self.chain(),
+            Method::Md5 => self.netstrings(self.keys.iter().chain(&self.values)),
+        }
+    }
+
+    fn chain(&self) -> String {
+        if self.values.is_empty() {
+            return chained("''", &self.key());
+        }
+        let mut seed = self.key();
+        for group in self.values.chunks(MASKED) {
+            let nullable = group.iter().enumerate().filter(|(_, column)| column.is_nullable);
+            let bits: Vec<String> = nullable
+                .map(|(bit, column)| format!("CASE WHEN {} IS NULL THEN {} ELSE 0 END", column.name, 1_u64 << bit))
+                .collect();
+            if !bits.is_empty() {
+                seed = format!("({seed} # ({})::bigint)", bits.join(" | "));
+            }
+            for column in group {
+                let text = match column.is_nullable {
+                    true => format!("coalesce({}, '')", column.text()),
+                    false => column.text(),
+                };
+                seed = chained(&text, &seed);
+            }
+        }
+        seed
+    }
+
+    fn netstrings<'c>(&self, columns: impl Iterator<Item = &'c SqlColumn>) -> String {
+        let parts: Vec<String> = columns
+            .map(|column| {
+                let text = column.text();
+                // A database of another encoding measures and hashes what UTF-8 would be.
+                let length = match self.is_utf8 {
+                    true => format!("octet_length({text})"),
+                    false => format!("octet_length(convert_to({text}, 'UTF8'))"),
+                };
+                format!("coalesce({length} || ':' || {text} || ',', '-')")
+            })
+            .collect();
+        let joined = parts.join(" || ");
+        let hashed = if self.is_utf8 { joined } else { format!("convert_to({joined}, 'UTF8')") };
+        format!("('x' || substr(md5({hashed}), 1, 16))::bit(64)::bigint")
+    }
+
+    pub fn sums(&self) -> String {
+        let (key, row, table) = (self.key(), self.row(), &self.table);
+        format!("SELECT (({key}) & {})::int, count(*), sum({row})::text FROM {table} GROUP BY 1", BUCKETS - 1)
+    }
+
+    /// `$1`: buckets; `$2`: cells in a part, less one.
+    pub fn cells(&self) -> String {
+        let (key, row, table) = (self.key(), self.row(), &self.table);
+        let last = BUCKETS - 1;
+        format!(
+            "SELECT part::int, ((h >> ({PART_BITS} * part)) & $2)::int, count(*), sum(k)::text, sum(h)::text, \
+             sum(hashint8extended(k # h, {CHECK_SEED}))::text \
+             FROM (SELECT {key} AS k, {row} AS h FROM {table} WHERE (({key}) & {last}) = ANY($1) OFFSET 0) AS hashed, \
+             (VALUES (0), (1), (2)) AS parts(part) GROUP BY 1, 2"
+        )
+    }
+
+    /// Binary, so that nothing is printed; buckets are our own numbers.
+    pub fn copy_digests(&self, buckets: &[usize]) -> String {
+        let (key, row, table) = (self.key(), self.row(), &self.table);
+        let filter = match buckets.len() {
+            BUCKETS => String::new(),
+            _ => {
+                let list: Vec<String> = buckets.iter().map(usize::to_string).collect();
+                format!(" WHERE (({key}) & {}) = ANY('{{{}}}'::bigint[])", BUCKETS - 1, list.join(","))
+            }
+        };
+        format!("COPY (SELECT {key}, {row} FROM {table}{filter}) TO STDOUT (FORMAT binary)")
+    }
+
+    fn selected(&self) -> String {
+        let texts: Vec<String> = self.keys.iter().chain(&self.values).map(SqlColumn::text).collect();
+        format!("SELECT {} FROM {}", texts.join(", "), self.table)
+    }
+
+    /// `$1` …: one array of texts for each column of the key.
+    pub fn rows(&self) -> String {
+        // By the column itself, so that an index serves; by its text where equality of the column is no equality of bytes.
+        let side =
+            |key: &SqlColumn| if key.is_exact { key.name.clone() } else { format!("{} COLLATE \"C\"", key.text()) };
+        let keys: Vec<String> = self.keys.iter().map(side).collect();
+        let arrays: Vec<String> = (1..=self.keys.len()).map(|number| format!("${number}::text[]")).collect();
+        let names: Vec<String> = (1..=self.keys.len()).map(|number| format!("k{number}")).collect();
+        let cast = |(key, name): (&SqlColumn, &String)| match key.is_exact {
+            true => format!("{name}::{}", key.sql_type),
+            false => name.clone(),
+        };
+        let casts: Vec<String> = self.keys.iter().zip(&names).map(cast).collect();
+        format!(
+            "{} WHERE ({}) IN (SELECT {} FROM unnest({}) AS wanted({}))",
+            self.selected(),
+            keys.join(", "),
+            casts.join(", "),
+            arrays.join(", "),
+            names.join(", ")
+        )
+    }
+
+    /// `$1`: hashes.
+    pub fn rows_by_hash(&self) -> String {
+        format!("{} WHERE {} = ANY($1)", self.selected(), self.key())
+    }
+}
+
+fn chained(text: &str, seed: &str) -> String {
+    format!("hashtextextended(({text}) COLLATE \"C\", {seed})")
+}
+
+/// An identifier as SQL writes it.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,183 @@
+//! Two tables, each under a snapshot of its own. Nothing ties the snapshots together, so what differs is read again after the
+//! settle time: what stands there unchanged on both sides is drift, what has changed meanwhile is in motion.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::digest::{Method, Spans};
+use super::localise::{Localised, Side, localise};
+use super::say::{self, Difference, Stores};
+use super::shape::{Row, Shape};
+use super::table::Table;
+use super::{DriftError, Settings, Told, note};
+use crate::audit::drift::{Claim, DriftSummary};
+use crate::audit::finding::Kind;
+use crate::audit::verdict::Report;
+use crate::engine::Progress;
+
+type Rows = BTreeMap<Vec<String>, Vec<Row>>;
+
+pub fn compare(
+    settings: &Settings,
+    first: &mut dyn Table,
+    second: &mut dyn Table,
+    progress: &Arc<Progress>,
+) -> Result<Report, DriftError> {
+    let began = Instant::now();
+    let shape = align(first, second)?;
+    let method = match (first.method(), second.method()) {
+        (Method::Chain, Method::Chain) => Method::Chain,
+        _ => Method::Md5,
+    };
+    first.set_method(method);
+    second.set_method(method);
+    let mut summary = DriftSummary::new(first.name().to_owned(), second.name().to_owned(), Claim::Heuristic);
+    summary.columns = shape.columns().map(|column| column.name.clone()).collect();
+    let suspects = look(first, second, &mut summary)?;
+    let mut told = Told { read: Default::default(), summary, samples: Vec::new(), findings: Vec::new() };
+    if !suspects.is_empty() && !progress.is_stopped() {
+        confirm(settings, first, second, suspects, method, progress, &mut told)?;
+    }
+    told.summary.table_bytes = first.bytes() + second.bytes();
+    Ok(say::report(settings, told, progress.is_stopped(), began.elapsed()))
+}
+
+/// Both in the order of the first one's columns, which must be of the same types.
+fn align(first: &mut dyn Table, second: &mut dyn Table) -> Result<Shape, DriftError> {
+    let shape = first.shape().clone();
+    let other = second.shape().clone();
+    for column in shape.columns() {
+        let Some(theirs) = other.columns().find(|theirs| theirs.name == column.name) else {
+            return Err(DriftError::Pair(format!(
+                "{} has no column \"{}\"; leave it out with --ignore {}",
+                second.name(),
+                column.name,
+                column.name
+            )));
+        };
+        if theirs.ty != column.ty {
+            return Err(DriftError::Pair(format!(
+                "column \"{}\" is {} in {} and {} in {}: their texts differ always; leave it out with --ignore {}",
+                column.name,
+                column.ty,
+                first.name(),
+                theirs.ty,
+                second.name(),
+                column.name
+            )));
+        }
+    }
+    let names = |shape: &Shape| shape.keys.iter().map(|key| key.name.clone()).collect::<BTreeSet<_>>();
+    if names(&shape) != names(&other) {
+        return Err(DriftError::Pair("the tables have different keys; name the columns of both with key=…".to_owned()));
+    }
+    if let Some(more) = other.values.iter().find(|theirs| shape.values.iter().all(|column| column.name != theirs.name))
+    {
+        return Err(DriftError::Pair(format!(
+            "{} has no column \"{}\"; leave it out with --ignore {}",
+            first.name(),
+            more.name,
+            more.name
+        )));
+    }
+    second.arrange(&shape);
+    Ok(shape)
+}
+
+fn look(
+    first: &mut dyn Table,
+    second: &mut dyn Table,
+    summary: &mut DriftSummary,
+) -> Result<BTreeSet<u64>, DriftError> {
+    first.begin()?;
+    second.begin()?;
+    let (ours, theirs) = std::thread::scope(|scope| {
+        let ours = scope.spawn(|| first.sums());
+        let theirs = second.sums();
+        Ok::<_, DriftError>((ours.join().map_err(|_| DriftError::Thread)??, theirs?))
+    })?;
+    summary.keys = ours.iter().map(|sum| sum.count.max(0) as u64).sum();
+    summary.rows = theirs.iter().map(|sum| sum.count.max(0) as u64).sum();
+    let Localised { keys, how } = localise(&mut Side::Table(first), &ours, &mut Side::Table(second), &theirs, &[])?;
+    summary.suspects = keys.len() as u64;
+    summary.located_by = format!("{how:?}").to_lowercase();
+    Ok(keys)
+}
+
+/// Still under the snapshots of the first look.
+fn confirm(
+    settings: &Settings,
+    first: &mut dyn Table,
+    second: &mut dyn Table,
+    mut suspects: BTreeSet<u64>,
+    method: Method,
+    progress: &Arc<Progress>,
+    told: &mut Told,
+) -> Result<(), DriftError> {
+    let beyond = suspects.iter().nth(settings.most_findings).copied();
+    let dropped = beyond.map_or(0, |beyond| suspects.split_off(&beyond).len());
+    let hashes: Vec<u64> = suspects.into_iter().collect();
+    let before = (by_key(first.rows_by_hash(&hashes)?), by_key(second.rows_by_hash(&hashes)?));
+    first.end()?;
+    second.end()?;
+    super::pause(settings, progress);
+    first.begin()?;
+    second.begin()?;
+    let keys: BTreeSet<Vec<String>> = before.0.keys().chain(before.1.keys()).cloned().collect();
+    let keys: Vec<Vec<String>> = keys.into_iter().collect();
+    let now = (by_key(first.rows(&keys)?), by_key(second.rows(&keys)?));
+    first.end()?;
+    second.end()?;
+    let shape = first.shape().clone();
+    let stores = Stores { first: first.name(), second: second.name(), shape: &shape };
+    for key in &keys {
+        let (ours, theirs) = (rows_of(&now.0, key), rows_of(&now.1, key));
+        if digests(ours, method) == digests(theirs, method) {
+            continue;
+        }
+        if ours != rows_of(&before.0, key) || theirs != rows_of(&before.1, key) {
+            note(&mut told.summary.unverifiable, "in-motion", 1);
+            continue;
+        }
+        let finding = difference(key, ours, theirs).finding(settings, &stores);
+        say::count(&mut told.summary, &finding);
+        told.findings.push(finding);
+    }
+    note(&mut told.summary.unverifiable, "not-looked-at", dropped as u64);
+    Ok(())
+}
+
+fn difference<'a>(key: &'a [String], ours: &'a [Row], theirs: &'a [Row]) -> Difference<'a> {
+    let (kind, says, cause) = match (ours.len(), theirs.len()) {
+        (a, b) if a > 1 || b > 1 => {
+            (Kind::Differs, format!("has {a} rows in the first table and {b} in the second"), Some("repeated-key"))
+        }
+        (_, 0) => (Kind::Missing, "is in the first table and not in the second".to_owned(), None),
+        (0, _) => (Kind::Extra, "is in the second table and not in the first".to_owned(), None),
+        _ => (Kind::Differs, String::new(), None),
+    };
+    Difference { kind, key, expected: ours.first(), actual: theirs.first(), says, cause }
+}
+
+fn rows_of<'r>(rows: &'r Rows, key: &Vec<String>) -> &'r [Row] {
+    rows.get(key).map_or(&[], Vec::as_slice)
+}
+
+fn by_key(found: Vec<Row>) -> Rows {
+    let mut rows = Rows::new();
+    for row in found {
+        rows.entry(row.keys.clone()).or_default().push(row);
+    }
+    rows.values_mut().for_each(|rows| rows.sort());
+    rows
+}
+
+fn digests(rows: &[Row], method: Method) -> Vec<u64> {
+    let mut spans = Spans::default();
+    let digest = |row: &Row| {
+        row.write(&mut spans);
+        method.of(&spans, row.keys.len()).row
+    };
+    rows.iter().map(digest).collect()
+}

@@ -1,0 +1,306 @@
+//! A topic as one side of a comparison: what was committed of it, where it ends, and its records, read once or again.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::DriftError;
+use crate::audit::coverage::{Coverage, Hole, Isolation};
+use crate::audit::finding::Finding;
+use crate::audit::partition::{PartitionAudit, PartitionRules, PartitionState};
+use crate::audit::verdict::Unread;
+use crate::engine::{Progress, STOPPED, now_ms};
+use crate::identify::Observations;
+use crate::lag::collect::{Collector, Filter};
+use crate::source::kafka::KafkaSource;
+use crate::source::{Assignment, Cleanup, Event, PartitionInfo, Properties, Reader, Selection, Sink, Source, Start};
+use crate::wire::Record;
+
+/// A record behind its time by more than this is no finding here: order in time is not what is compared.
+const NO_BOUND_MS: i64 = i64::MAX;
+
+/// A topic whose partitions and ends are known.
+pub struct Opened {
+    pub partitions: Vec<PartitionInfo>,
+    refused: Vec<(String, Option<i32>, String)>,
+    readers: Vec<Box<dyn Reader>>,
+}
+
+/// All partitions when none are named. The ends are those of now: everything that was written before this call lies below them.
+pub fn open(properties: &Properties, topic: &str, start: Start, partitions: &[i32]) -> Result<Opened, DriftError> {
+    let selection = Selection {
+        topics: vec![topic.to_owned()],
+        partitions: partitions.to_vec(),
+        start,
+        isolation: Isolation::ReadCommitted,
+        follow: false,
+    };
+    let mut source: Box<dyn Source> = Box::new(KafkaSource::connect(properties, selection)?);
+    let partitions = source.partitions()?;
+    let refused = source.refused();
+    let assignment = |(index, info): (usize, &PartitionInfo)| Assignment {
+        index: index as u32,
+        info: info.clone(),
+        position: info.from,
+        last_epoch: -1,
+    };
+    let assignments: Vec<Assignment> = partitions.iter().enumerate().map(assignment).collect();
+    let readers = if assignments.is_empty() { Vec::new() } else { source.readers(assignments)? };
+    Ok(Opened { partitions, refused, readers })
+}
+
+/// Offsets that a group has committed, by partition.
+pub fn committed(properties: &Properties, topic: &str, group: &str) -> Result<BTreeMap<i32, i64>, DriftError> {
+    let exactly = |name: &str| Filter::pattern(&regex::escape(name)).map(|pattern| vec![pattern]).unwrap_or_default();
+    let filter = Filter { groups: exactly(group), topics: exactly(topic), ..Filter::default() };
+    let mut collector = Collector::connect(properties, filter)?;
+    let facts = collector.collect(&(Arc::new(now_ms) as crate::engine::Clock))?;
+    let none = || DriftError::Group { group: group.to_owned(), topic: topic.to_owned() };
+    let found = facts.groups.get(group).ok_or_else(none)?;
+    let offsets = found.offsets.as_ref().map_err(|_| none())?;
+    let known = offsets.iter().filter_map(|((_, partition), at)| at.as_ref().ok().map(|at| (*partition, at.offset)));
+    let known: BTreeMap<i32, i64> = known.collect();
+    if known.is_empty() { Err(none()) } else { Ok(known) }
+}
+
+/// Where each partition stood at that time.
+pub fn offsets_at(properties: &Properties, topic: &str, time_ms: i64) -> Result<BTreeMap<i32, i64>, DriftError> {
+    let opened = open(properties, topic, Start::Timestamp(time_ms), &[])?;
+    Ok(opened.partitions.iter().map(|info| (info.partition, info.from)).collect())
+}
+
+/// Takes records; one for each thread that reads.
+pub trait Take: Send {
+    /// The records that follow carry the broker's time, or their producer's.
+    fn stamped(&mut self, _by_broker: bool) {}
+
+    fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError>;
+}
+
+/// Whether the topic's first records carry the broker's time, which no copy has.
+pub fn is_stamped_by_broker(properties: &Properties, topic: &str) -> Result<bool, DriftError> {
+    struct First(Arc<Progress>, bool);
+    impl Take for First {
+        fn stamped(&mut self, by_broker: bool) {
+            self.1 |= by_broker;
+        }
+
+        fn take(&mut self, _: i32, _: &Record<'_>) -> Result<(), DriftError> {
+            self.0.stop();
+            Ok(())
+        }
+    }
+    let progress = Arc::new(Progress::default());
+    let (_, firsts) =
+        open(properties, topic, Start::Beginning, &[])?.read(&progress, || First(progress.clone(), false))?;
+    Ok(firsts.iter().any(|first| first.1))
+}
+
+/// What reading a topic said beside its records.
+#[derive(Debug, Default)]
+pub struct Read {
+    pub coverage: Vec<Coverage>,
+    pub findings: Vec<Finding>,
+    pub unread: Vec<Unread>,
+    /// Records may have left from the front: a key without a record may have had one.
+    pub is_trimmed: bool,
+}
+
+impl Opened {
+    /// Reads to the ends, each thread with a taker of its own. Gives the takers back.
+    pub fn read<T: Take>(
+        self,
+        progress: &Arc<Progress>,
+        mut taker: impl FnMut() -> T,
+    ) -> Result<(Read, Vec<T>), DriftError> {
+        let all: Vec<Slot> = self.partitions.iter().map(Slot::new).collect();
+        let slots = Mutex::new(all.into_iter().map(Some).collect::<Vec<_>>());
+        let total: i64 = self.partitions.iter().map(|info| info.until.unwrap_or(info.from) - info.from).sum();
+        progress.offsets_total.store(total.max(0) as u64, Ordering::Relaxed);
+        progress.offsets_done.store(0, Ordering::Relaxed);
+        let outcomes = std::thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .readers
+                .into_iter()
+                .map(|mut reader| {
+                    let mut sink = TopicSink {
+                        slots: &slots,
+                        own: BTreeMap::new(),
+                        taker: taker(),
+                        progress: progress.clone(),
+                        error: None,
+                    };
+                    scope.spawn(move || {
+                        let outcome = reader.run(&mut sink);
+                        sink.end(outcome)
+                    })
+                })
+                .collect();
+            threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        });
+        let mut takers = Vec::new();
+        for outcome in outcomes {
+            takers.push(outcome.map_err(|_| DriftError::Thread)??);
+        }
+        let slots = slots.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut read = Read::default();
+        for (topic, partition, why) in self.refused {
+            read.unread.push(Unread { topic, partition, from: None, until: None, why });
+        }
+        for slot in slots.into_iter().flatten() {
+            slot.report(progress.is_stopped(), &mut read);
+        }
+        Ok((read, takers))
+    }
+}
+
+/// One partition on its way.
+struct Slot {
+    audit: PartitionAudit,
+    seen: Observations,
+    findings: Vec<Finding>,
+    until: i64,
+    is_trimmed: bool,
+    failed: Option<String>,
+    shown: i64,
+}
+
+impl Slot {
+    fn new(info: &PartitionInfo) -> Self {
+        let state = PartitionState::new(&info.topic, info.topic_id, info.partition, info.from);
+        let rules =
+            PartitionRules { cleanup: info.cleanup, has_headers: info.has_headers, timestamp_bound_ms: NO_BOUND_MS };
+        Self {
+            audit: PartitionAudit::new(state, rules, None),
+            seen: Observations::new(0),
+            findings: Vec::new(),
+            until: info.until.unwrap_or(info.from),
+            is_trimmed: info.log_start > 0 && info.cleanup != Cleanup::Compact,
+            failed: None,
+            shown: info.from,
+        }
+    }
+
+    fn report(mut self, is_stopped: bool, read: &mut Read) {
+        let state = &self.audit.state;
+        let coverage = state.offsets.coverage(&state.place(), Isolation::ReadCommitted, Some(self.until));
+        let part = |from, until, why: String| Unread {
+            topic: coverage.topic.clone(),
+            partition: Some(coverage.partition),
+            from: Some(from),
+            until: Some(until),
+            why,
+        };
+        for (span, why) in &state.offsets.damaged {
+            read.unread.push(part(span.from, span.until, why.clone()));
+        }
+        let left = coverage.holes.get(Hole::Unfetched) > 0;
+        if let Some(why) = &self.failed {
+            read.unread.push(part(state.offsets.position, coverage.until, why.clone()));
+        } else if left {
+            let why = if is_stopped { STOPPED } else { "its reader ended early; see the other messages" };
+            read.unread.push(part(state.offsets.position, coverage.until, why.to_owned()));
+        }
+        read.is_trimmed |= self.is_trimmed || coverage.holes.get(Hole::Expired) > 0;
+        read.coverage.push(coverage);
+        read.findings.append(&mut self.findings);
+    }
+}
+
+struct TopicSink<'s, T> {
+    slots: &'s Mutex<Vec<Option<Slot>>>,
+    own: BTreeMap<u32, Slot>,
+    taker: T,
+    progress: Arc<Progress>,
+    error: Option<DriftError>,
+}
+
+impl<T: Take> TopicSink<'_, T> {
+    fn slot(&mut self, index: u32) -> Option<&mut Slot> {
+        if !self.own.contains_key(&index) {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let slot = slots.get_mut(index as usize)?.take()?;
+            self.own.insert(index, slot);
+        }
+        self.own.get_mut(&index)
+    }
+
+    /// Gives the partitions back, and the taker.
+    fn end(mut self, outcome: Result<(), crate::source::SourceError>) -> Result<T, DriftError> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, slot) in std::mem::take(&mut self.own) {
+            if let Some(place) = slots.get_mut(index as usize) {
+                *place = Some(slot);
+            }
+        }
+        drop(slots);
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => outcome.map(|()| self.taker).map_err(DriftError::from),
+        }
+    }
+
+    fn batch(&mut self, index: u32, batch: crate::source::Batch<'_>) {
+        let now = now_ms();
+        let Some(slot) = self.slot(index) else { return };
+        let (position, until, partition) = (slot.audit.state.offsets.position, slot.until, slot.audit.state.partition);
+        let records = batch.records.clone();
+        let by_broker = batch.header.is_some_and(crate::wire::BatchHeader::is_log_append_time);
+        self.taker.stamped(by_broker);
+        let Some(slot) = self.own.get_mut(&index) else { return };
+        slot.audit.batch(batch, now, &mut slot.seen, &mut slot.findings);
+        // A fetched batch may reach beyond the end that was asked for, or begin before the position.
+        for record in records.map_while(Result::ok).filter(|record| (position..until).contains(&record.offset)) {
+            if let Err(error) = self.taker.take(partition, &record) {
+                self.error = Some(error);
+                self.progress.stop();
+                return;
+            }
+        }
+    }
+}
+
+impl<T: Take> Sink for TopicSink<'_, T> {
+    /// Partitions of a broker are all known beforehand.
+    fn register(&mut self, info: PartitionInfo) -> Assignment {
+        Assignment { index: u32::MAX, position: info.from, info, last_epoch: -1 }
+    }
+
+    fn event(&mut self, index: u32, event: Event<'_>) {
+        if let Event::Batch(batch) = event {
+            return self.batch(index, batch);
+        }
+        let Some(slot) = self.slot(index) else { return };
+        let Slot { audit, findings, failed, .. } = slot;
+        match event {
+            Event::Batch(_) => {}
+            Event::AtEnd => audit.at_end(now_ms()),
+            Event::Damaged { from, until, damage } => audit.damaged(from, until, &damage, findings),
+            Event::Watermarks { log_start, high_watermark, last_stable } => {
+                audit.watermarks(log_start, high_watermark, last_stable);
+            }
+            Event::Expired { log_start } => audit.expired(log_start, findings),
+            Event::Diverged { epoch, end_offset } => audit.diverged(epoch, end_offset, findings),
+            Event::TopicGone { now } => {
+                audit.topic_gone(now, findings);
+                *failed = Some("the topic is gone".to_owned());
+            }
+            Event::Failed { why } => *failed = Some(why),
+        }
+    }
+
+    fn pass_on(&mut self, index: u32) {
+        let progress = self.progress.clone();
+        let Some(slot) = self.slot(index) else { return };
+        let position = slot.audit.state.offsets.position;
+        let done = (position - slot.shown).max(0) as u64;
+        slot.shown = position;
+        progress.offsets_done.fetch_add(done, Ordering::Relaxed);
+    }
+
+    fn unreadable_input(&mut self, _: &str, _: &str) {}
+
+    fn stopped(&self) -> bool {
+        self.progress.is_stopped()
+    }
+}

@@ -1,0 +1,167 @@
+//! What is wrong with one key, from what the topic says of it and what the table holds.
+
+use super::history::{Content, History, Version};
+use super::shape::Row;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it must be, or as it may be while records are on their way.
+    Fine,
+    Missing {
+        expected: Version,
+    },
+    /// The topic deleted it, or never had it.
+    Extra {
+        deleted: Option<Version>,
+        actual: Row,
+    },
+    Differs {
+        expected: Version,
+        actual: Row,
+    },
+    /// The row is what an older version says.
+    Stale {
+        expected: Version,
+        older: Version,
+        versions_behind: u64,
+        actual: Row,
+    },
+    /// The table has several rows of one key.
+    Repeated {
+        rows: Vec<Row>,
+    },
+    Unverifiable(&'static str),
+}
+
+/// `is_trimmed`: records may have left the topic from its front.
+pub fn judge(
+    history: Option<&History>,
+    rows: &[Row],
+    is_settled: impl Fn(i32, i64) -> bool,
+    is_trimmed: bool,
+) -> Verdict {
+    if rows.len() > 1 {
+        return Verdict::Repeated { rows: rows.to_vec() };
+    }
+    let actual = rows.first();
+    let Some(history) = history.filter(|history| !history.versions.is_empty()) else {
+        return match actual {
+            None => Verdict::Fine,
+            Some(_) if is_trimmed => Verdict::Unverifiable("retention"),
+            Some(actual) => Verdict::Extra { deleted: None, actual: actual.clone() },
+        };
+    };
+    let (settled, open) = history.allowed(is_settled);
+    let is_allowed = |version: &&Version| match &version.content {
+        Content::Row(row) => actual == Some(row),
+        Content::Deleted => actual.is_none(),
+        Content::Unreadable(_) => false,
+    };
+    if settled.iter().chain(&open).any(is_allowed) || (settled.is_empty() && actual.is_none()) {
+        return Verdict::Fine;
+    }
+    if settled.iter().chain(&open).any(|version| matches!(version.content, Content::Unreadable(_))) {
+        return Verdict::Unverifiable("undecodable");
+    }
+    // What was certain to be there, or else the first that may be.
+    let Some(expected) = settled.iter().max_by_key(|version| version.timestamp).or(open.first()) else {
+        return Verdict::Fine;
+    };
+    if settled.is_empty() && is_trimmed {
+        return Verdict::Unverifiable("retention");
+    }
+    let expected = (*expected).clone();
+    match (&expected.content, actual) {
+        (Content::Row(_), None) => Verdict::Missing { expected },
+        (Content::Row(_), Some(actual)) => match older(history, &expected, actual) {
+            Some((older, versions_behind)) => {
+                Verdict::Stale { expected, older, versions_behind, actual: actual.clone() }
+            }
+            None => Verdict::Differs { expected, actual: actual.clone() },
+        },
+        (_, Some(actual)) => Verdict::Extra { deleted: Some(expected), actual: actual.clone() },
+        (_, None) => Verdict::Fine,
+    }
+}
+
+/// The latest version before the expected one that says what the row is, and how many versions lie between.
+fn older(history: &History, expected: &Version, actual: &Row) -> Option<(Version, u64)> {
+    let earlier = history
+        .versions
+        .iter()
+        .rev()
+        .filter(|version| version.partition == expected.partition && version.offset < expected.offset);
+    let mut behind = 0;
+    for version in earlier {
+        behind += 1;
+        if version.content == Content::Row(actual.clone()) {
+            return Some((version.clone(), behind));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(text: &str) -> Row {
+        Row { keys: vec!["1".to_owned()], values: vec![Some(text.to_owned())] }
+    }
+
+    fn history(texts: &[Option<&str>]) -> History {
+        let version = |(offset, text): (usize, &Option<&str>)| Version {
+            partition: 0,
+            offset: offset as i64,
+            timestamp: 1_000 * offset as i64,
+            content: text.map_or(Content::Deleted, |text| Content::Row(row(text))),
+        };
+        History { versions: texts.iter().enumerate().map(version).collect(), forgotten: 0 }
+    }
+
+    /// `settled` versions of the history are certain.
+    fn judged(texts: &[Option<&str>], settled: i64, actual: Option<&str>) -> String {
+        let rows: Vec<Row> = actual.map(row).into_iter().collect();
+        match judge(Some(&history(texts)), &rows, |_, offset| offset < settled, false) {
+            Verdict::Fine => "fine".to_owned(),
+            Verdict::Missing { expected } => format!("missing {}", expected.offset),
+            Verdict::Extra { deleted, .. } => format!("extra {:?}", deleted.map(|version| version.offset)),
+            Verdict::Differs { expected, .. } => format!("differs {}", expected.offset),
+            Verdict::Stale { older, versions_behind, .. } => format!("stale {} by {versions_behind}", older.offset),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_settled_must_be_exact() {
+        let texts = [Some("a"), Some("b"), Some("c")];
+        assert_eq!(judged(&texts, 3, Some("c")), "fine");
+        assert_eq!(judged(&texts, 3, Some("x")), "differs 2");
+        assert_eq!(judged(&texts, 3, Some("a")), "stale 0 by 2");
+        assert_eq!(judged(&texts, 3, None), "missing 2");
+        assert_eq!(judged(&[Some("a"), None], 2, Some("a")), "extra Some(1)");
+        assert_eq!(judged(&[Some("a"), None], 2, None), "fine");
+    }
+
+    #[test]
+    fn what_is_in_flight_may_be_any_version_from_the_last_settled_one() {
+        let texts = [Some("a"), Some("b"), Some("c"), None];
+        for (actual, said) in [
+            (Some("b"), "fine"),
+            (Some("c"), "fine"),
+            (None, "fine"),
+            (Some("a"), "stale 0 by 1"),
+            (Some("x"), "differs 1"),
+        ] {
+            assert_eq!(judged(&texts, 2, actual), said, "{actual:?}");
+        }
+        assert_eq!(judged(&texts, 0, None), "fine", "nothing of it must have arrived");
+    }
+
+    #[test]
+    fn a_row_without_a_record_is_extra_only_where_no_record_can_have_left() {
+        assert!(matches!(judge(None, &[row("a")], |_, _| true, false), Verdict::Extra { deleted: None, .. }));
+        assert_eq!(judge(None, &[row("a")], |_, _| true, true), Verdict::Unverifiable("retention"));
+        assert!(matches!(judge(None, &[row("a"), row("b")], |_, _| true, false), Verdict::Repeated { .. }));
+    }
+}

@@ -1,0 +1,62 @@
+//! What a comparison of two stores says of itself, in words.
+
+use super::format::{bytes, plural, thousands, visible};
+use crate::audit::drift::{Claim, DriftSummary};
+
+/// What was found, in numbers; zeros are said too.
+pub fn counts(drift: &DriftSummary) -> String {
+    let found =
+        [(drift.missing, "missing"), (drift.extra, "extra"), (drift.differs, "different"), (drift.stale, "stale")];
+    let found = found.map(|(count, word)| format!("{} {word}", thousands(count))).join(", ");
+    let unverifiable: u64 = drift.unverifiable.values().sum();
+    match unverifiable {
+        0 => found,
+        count => format!("{found}; {} not verifiable", thousands(count)),
+    }
+}
+
+/// The sides, the cut, and what was let pass.
+pub fn lines(drift: &DriftSummary) -> Vec<String> {
+    let mut lines = vec![
+        format!("first: {}, {}", visible(&drift.first), plural(drift.keys, "key")),
+        format!(
+            "second: {}, {}, {} came from it",
+            visible(&drift.second),
+            plural(drift.rows, "row"),
+            bytes(drift.table_bytes)
+        ),
+        format!("columns: {}", drift.columns.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ")),
+    ];
+    let claim = match drift.claim {
+        Claim::Exact => "both sides are seen at one point of the log".to_owned(),
+        Claim::Bracketed => format!("{} in flight could be any version since the cut", plural(drift.in_flight, "key")),
+        Claim::Heuristic if drift.cuts.is_empty() => "what differs was read again after the settle time".to_owned(),
+        Claim::Heuristic => "what is older than the settle time is taken to have arrived".to_owned(),
+    };
+    lines.push(format!("claim: {}; {claim}", drift.claim.name()));
+    if drift.suspects > 0 {
+        let settled = drift.suspects.saturating_sub(drift.confirmed);
+        lines.push(format!(
+            "{} looked wrong at the first look ({}), {} at the second",
+            plural(drift.suspects, "key"),
+            located(&drift.located_by),
+            if settled == 0 { "all of them also".to_owned() } else { format!("{} still", thousands(drift.confirmed)) }
+        ));
+    }
+    let counted = |what: &str, counts: &std::collections::BTreeMap<String, u64>| {
+        let each = counts.iter().map(|(name, count)| format!("{} {}", visible(name), thousands(*count)));
+        let each = each.collect::<Vec<_>>().join(", ");
+        (!each.is_empty()).then(|| format!("{what}: {each}"))
+    };
+    lines.extend(counted("columns that differ", &drift.worst_columns));
+    lines.extend(counted("not verifiable", &drift.unverifiable));
+    lines
+}
+
+fn located(by: &str) -> &str {
+    match by {
+        "equal" => "by their records in flight",
+        "digests" => "found by their digests",
+        _ => "found by cells",
+    }
+}

@@ -1,0 +1,9 @@
+//! `sordini drift` against a real Kafka and a real PostgreSQL.
+
+mod common;
+mod load;
+mod mirror;
+mod oracle;
+mod tables;
+mod trouble;
+mod types;

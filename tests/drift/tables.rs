@@ -1,0 +1,70 @@
+//! Two tables, also in two servers' databases, by the same oracle.
+
+use crate::common::{Said, drift};
+use sordini_lab::postgres as server;
+
+const COLUMNS: &str = "(id bigint PRIMARY KEY, cust int, amount numeric(12,2), note text, at timestamptz)";
+
+fn pair(name: &str) -> (postgres::Client, postgres::Client) {
+    let make = |side: &str| {
+        let mut client = server::shared().database(&format!("{name}_{side}"));
+        client.batch_execute(&format!("CREATE TABLE items {COLUMNS}")).expect("a table");
+        client
+    };
+    let (mut a, mut b) = (make("a"), make("b"));
+    let rows = "INSERT INTO items SELECT i, i % 97, i / 7.0, CASE WHEN i % 5 > 0 THEN 'note ' || i END, \
+                timestamptz '2024-01-01' + i * interval '1 second' FROM generate_series(1, 20000) i";
+    a.batch_execute(rows).expect("rows");
+    b.batch_execute(rows).expect("rows");
+    (a, b)
+}
+
+fn compare(name: &str, more: &[&str]) -> Said {
+    let url = |side: &str| format!("{}?table=items", server::shared().url_as("audit", &format!("{name}_{side}")));
+    let (a, b) = (url("a"), url("b"));
+    let mut args = vec![a.as_str(), b.as_str()];
+    args.extend(more);
+    drift(&args)
+}
+
+#[test]
+fn equal_tables_agree_and_each_difference_is_found() {
+    let (_a, mut b) = pair("tables");
+    compare("tables", &[]).must_exit(0);
+    b.batch_execute(
+        "DELETE FROM items WHERE id IN (1, 20000); INSERT INTO items VALUES (-7, 1, 1, NULL, NULL); \
+         UPDATE items SET amount = -amount WHERE id = 77; UPDATE items SET note = '' WHERE id = 5",
+    )
+    .expect("differences");
+    let said = compare("tables", &[]);
+    said.must_exit(1);
+    let wanted = [("differs", "5"), ("differs", "77"), ("extra", "-7"), ("missing", "1"), ("missing", "20000")];
+    assert_eq!(said.drift(), wanted.map(|(kind, key)| (kind.to_owned(), key.to_owned())));
+    assert!(said.drift_summary()["table_bytes"].as_u64().expect("a number") < 400_000);
+    // The same with columns left out.
+    assert_eq!(compare("tables", &["--columns", "cust"]).drift().len(), 3);
+}
+
+/// More than a table of cells can tell apart in its first size.
+#[test]
+fn many_differences_are_all_found() {
+    let (_a, mut b) = pair("many");
+    b.batch_execute("UPDATE items SET cust = cust + 1 WHERE id % 4 = 0").expect("differences");
+    let said = compare("many", &[]);
+    said.must_exit(1);
+    assert_eq!(said.drift_summary()["differs"], 5_000);
+    let limited = compare("many", &["--max-findings", "10"]);
+    limited.must_exit(1);
+    assert_eq!(limited.findings.len(), 10);
+    assert_eq!(limited.drift_summary()["unverifiable"]["not-looked-at"], 4_990);
+}
+
+#[test]
+fn columns_of_other_types_are_refused_by_name() {
+    let (mut a, _b) = pair("shapes");
+    a.batch_execute("ALTER TABLE items ALTER COLUMN amount TYPE numeric(14,4)").expect("another type");
+    let said = compare("shapes", &[]);
+    assert_eq!(said.exit, 2);
+    assert!(said.err.contains("column \"amount\"") && said.err.contains("--ignore amount"), "{}", said.err);
+    compare("shapes", &["--ignore", "amount"]).must_exit(0);
+}

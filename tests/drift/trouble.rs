@@ -1,0 +1,171 @@
+//! What cannot be compared is said in clear words, and is never "no drift".
+
+use crate::common::{Pair, drift};
+
+fn two_rows(pair: &Pair) -> postgres::Client {
+    let mut client = pair.table("id int PRIMARY KEY, note text");
+    let producer = pair.kafka.producer(&[]);
+    for key in 1..=2 {
+        producer.send(&pair.record(key, Some("{\"note\":\"x\"}")));
+    }
+    producer.flush();
+    pair.commit_all();
+    client.batch_execute("INSERT INTO items VALUES (1, 'x'), (2, 'x')").expect("rows");
+    client
+}
+
+#[test]
+fn an_empty_side_is_drift() {
+    let pair = Pair::new("empty", 1);
+    let mut client = two_rows(&pair);
+    pair.audit(&[]).must_exit(0);
+    client.batch_execute("TRUNCATE items").expect("no rows");
+    let said = pair.audit(&[]);
+    said.must_exit(1);
+    assert_eq!(said.drift().len(), 2);
+
+    let pair = Pair::new("no_records", 1);
+    let mut client = pair.table("id int PRIMARY KEY, note text");
+    pair.kafka.commit_offsets(&pair.group(), &[(&pair.name, 0, 0)]);
+    pair.audit(&[]).must_exit(2);
+    client.batch_execute("INSERT INTO items VALUES (1, 'x')").expect("a row");
+    let said = pair.audit(&[]);
+    said.must_exit(1);
+    assert_eq!(said.drift(), [("extra".to_owned(), "1".to_owned())]);
+}
+
+#[test]
+fn a_stale_row_says_which_version_it_is() {
+    let pair = Pair::new("stale", 1);
+    let mut client = pair.table("id int PRIMARY KEY, note text");
+    let producer = pair.kafka.producer(&[]);
+    for version in 0..5_i64 {
+        let record = pair.record(1, Some(&format!("{{\"note\":\"v{version}\"}}")));
+        producer.send(&record.timestamp(1_700_000_000_000 + version * 4_000));
+    }
+    producer.flush();
+    pair.commit_all();
+    client.batch_execute("INSERT INTO items VALUES (1, 'v1')").expect("a row");
+    let said = pair.audit(&[]);
+    said.must_exit(1);
+    let finding = &said.findings[0];
+    assert_eq!(finding["kind"], "stale");
+    assert_eq!(finding["why"], "id 1 is stale: it equals the version at offset 1, 3 versions and 12 s old");
+    assert_eq!(finding["columns"]["note"], serde_json::json!({"expected": "v4", "actual": "v1"}));
+    assert_eq!(finding["sightings"][0]["offset"], 4);
+}
+
+#[test]
+fn a_row_that_was_deleted_in_the_topic_is_extra() {
+    let pair = Pair::new("deleted", 1);
+    let _client = two_rows(&pair);
+    let producer = pair.kafka.producer(&[]);
+    producer.send(&pair.record(2, None));
+    producer.flush();
+    // In flight it may be there or not.
+    pair.audit(&[]).must_exit(0);
+    pair.commit_all();
+    let said = pair.audit(&[]);
+    said.must_exit(1);
+    assert_eq!(said.drift(), [("extra".to_owned(), "2".to_owned())]);
+    assert_eq!(said.findings[0]["cause"], "deleted");
+}
+
+#[test]
+fn what_left_the_topic_is_not_held_against_the_table() {
+    let pair = Pair::new("trimmed", 1);
+    let mut client = two_rows(&pair);
+    pair.kafka.delete_records(&pair.name, 0, 1);
+    let said = pair.audit(&[]);
+    said.must_exit(3);
+    assert_eq!(said.drift_summary()["unverifiable"]["retention"], 1, "{:#}", said.summary);
+    client.batch_execute("UPDATE items SET note = 'y' WHERE id = 2").expect("a change");
+    let said = pair.audit(&[]);
+    said.must_exit(1);
+    assert_eq!(said.drift(), [("differs".to_owned(), "2".to_owned())]);
+}
+
+#[test]
+fn without_a_group_the_claim_is_heuristic() {
+    let pair = Pair::new("heuristic", 1);
+    let mut client = two_rows(&pair);
+    let (topic, table) = (pair.topic_url(""), pair.table_url(""));
+    std::thread::sleep(std::time::Duration::from_millis(1_200));
+    let said = drift(&[&topic, &table]);
+    said.must_exit(0);
+    assert_eq!(said.drift_summary()["claim"], "heuristic");
+    client.batch_execute("DELETE FROM items WHERE id = 1").expect("a row goes");
+    let said = drift(&[&topic, &table]);
+    said.must_exit(3);
+    assert_eq!(said.findings[0]["grade"], "possible");
+}
+
+#[test]
+fn records_that_do_not_fit_are_counted() {
+    let pair = Pair::new("misfits", 1);
+    let mut client = pair.table("id int PRIMARY KEY, amount int");
+    let producer = pair.kafka.producer(&[]);
+    producer.send(&pair.record(1, Some("{\"amount\":1}")));
+    producer.send(&pair.record(2, Some("{\"amount\":\"ten\"}")));
+    producer.send(&sordini_lab::Record::new(&pair.name, 0).value("{\"amount\":3}"));
+    producer.flush();
+    pair.commit_all();
+    client.batch_execute("INSERT INTO items VALUES (1, 1), (2, 10)").expect("rows");
+    let said = pair.audit(&[]);
+    said.must_exit(3);
+    let unverifiable = &said.drift_summary()["unverifiable"];
+    assert_eq!((&unverifiable["undecodable"], &unverifiable["unusable-record"]), (&1.into(), &1.into()));
+    let samples = said.summary["samples"].to_string();
+    assert!(samples.contains("[0]@1: \\\"amount\\\" is no number") && samples.contains("no key"), "{samples}");
+    // What can be compared still is.
+    client.batch_execute("UPDATE items SET amount = 2 WHERE id = 1").expect("a change");
+    pair.audit(&[]).must_exit(1);
+}
+
+#[test]
+fn what_cannot_be_compared_is_said() {
+    let pair = Pair::new("words", 1);
+    let mut client = two_rows(&pair);
+    client
+        .batch_execute(
+            "CREATE TABLE keyless (id int, note text); CREATE TABLE odd (id int PRIMARY KEY, at interval); \
+             CREATE TABLE hidden (id int PRIMARY KEY); REVOKE ALL ON hidden FROM audit",
+        )
+        .expect("tables");
+    let (topic, group) = (pair.topic_url(""), pair.group());
+    let table = |name: &str| format!("{}?table={name}", pair.postgres.url_as("audit", &pair.name));
+    let superuser = format!("{}?table=items", pair.postgres.url(&pair.name));
+    let nowhere = "postgres://audit:secret@127.0.0.1:1/x?table=t".to_owned();
+    for (table, more, said) in [
+        (table("keyless"), vec![], "no primary key"),
+        (table("odd"), vec![], "--ignore at"),
+        (table("nothing"), vec![], "there is no table nothing"),
+        (table("hidden"), vec![], "GRANT SELECT"),
+        (table("items"), vec!["--columns", "noted"], "has no column \"noted\"; it has id, note"),
+        (table("items"), vec!["--group", "nobody"], "group nobody has committed no offset"),
+        (superuser, vec![], "could write"),
+        (nowhere, vec![], "refused"),
+    ] {
+        let mut args = vec![topic.as_str(), table.as_str()];
+        if !more.contains(&"--group") {
+            args.extend(["--group", group.as_str()]);
+        }
+        args.extend(more);
+        let answer = drift(&args);
+        assert_eq!(answer.exit, 2, "{args:?}");
+        assert!(answer.err.contains(said) && !answer.err.contains("secret"), "{args:?}: {}", answer.err);
+    }
+    let odd = table("odd");
+    drift(&[&topic, &odd, "--group", &group, "--ignore", "at"]).must_exit(1);
+}
+
+#[test]
+fn a_database_that_is_gone_is_no_agreement() {
+    let pair = Pair::new("gone", 1);
+    let mut client = two_rows(&pair);
+    // The statement waits for the lock until its time is over.
+    client.batch_execute("BEGIN; LOCK TABLE items").expect("a lock");
+    let said = pair.audit(&["--statement-timeout", "500ms"]);
+    assert_eq!(said.exit, 2, "{}", said.err);
+    assert!(said.err.contains("--statement-timeout"), "{}", said.err);
+}

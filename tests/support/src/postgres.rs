@@ -1,0 +1,117 @@
+//! A PostgreSQL with its data in a directory of its own.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use ::postgres::{Client, NoTls};
+
+use crate::process::{Directory, Process};
+use crate::{broker, install, wait_for};
+
+const READY_LIMIT: Duration = Duration::from_secs(60);
+/// The server refuses to run as root.
+const USER: &str = "postgres";
+
+/// Stops on drop and with the test process.
+#[derive(Debug)]
+pub struct Postgres {
+    port: u16,
+    process: Process,
+    _directory: Directory,
+}
+
+/// The one that the tests of a binary have in common; each makes a database of its own.
+pub fn shared() -> &'static Postgres {
+    static SHARED: OnceLock<Postgres> = OnceLock::new();
+    SHARED.get_or_init(|| Postgres::start(&[]))
+}
+
+impl Postgres {
+    /// With further settings, each `name=value`.
+    pub fn start(settings: &[&str]) -> Self {
+        install();
+        let directory = Directory::new("PostgreSQL");
+        let data = directory.join("data");
+        let bin = bin();
+        let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+        let run: &[&str] = if is_root { &["setpriv", "--reuid", USER, "--regid", USER, "--init-groups"] } else { &[] };
+        let run: Vec<String> = run.iter().map(|word| (*word).to_owned()).collect();
+        if is_root {
+            let owned = Command::new("chown").arg(USER).arg(&*directory).status();
+            assert!(owned.is_ok_and(|status| status.success()), "the directory is given to {USER}");
+        }
+        let mut init = run.clone();
+        let text = |path: PathBuf| path.display().to_string();
+        init.extend([text(bin.join("initdb")), "-D".to_owned(), text(data.clone())]);
+        init.extend(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"].map(str::to_owned));
+        let made = Command::new(&init[0]).args(&init[1..]).output().expect("initdb starts");
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let port = broker::free_port(Ipv4Addr::LOCALHOST);
+        let mut command = run;
+        command.extend([text(bin.join("postgres")), "-D".to_owned(), text(data)]);
+        let own = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=50"];
+        let port_setting = format!("port={port}");
+        for setting in own.iter().chain(settings).chain([&port_setting.as_str()]) {
+            command.extend(["-c".to_owned(), (*setting).to_owned()]);
+        }
+        let process = Process::start(&command, &directory);
+        let made = Self { port, process, _directory: directory };
+        wait_for("PostgreSQL is ready", READY_LIMIT, || {
+            assert!(made.process.is_running(), "PostgreSQL ended:\n{}", made.process.log_tail());
+            Client::connect(&made.url("postgres"), NoTls).ok()
+        });
+        made
+    }
+
+    /// As the superuser.
+    pub fn url(&self, database: &str) -> String {
+        self.url_as("postgres", database)
+    }
+
+    pub fn url_as(&self, user: &str, database: &str) -> String {
+        format!("postgres://{user}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Makes a database, with a role `audit` that may read what is made there.
+    pub fn database(&self, name: &str) -> Client {
+        let mut client = self.client("postgres");
+        client.batch_execute(&format!("CREATE DATABASE {name}")).expect("the database is new");
+        let role = "DO $$ BEGIN CREATE ROLE audit LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
+        client.batch_execute(role).expect("the role can be made");
+        let mut client = self.client(name);
+        let grant = "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO audit";
+        client.batch_execute(grant).expect("the role can be given rights");
+        client
+    }
+
+    pub fn client(&self, database: &str) -> Client {
+        Client::connect(&self.url(database), NoTls).expect("the server takes connections")
+    }
+
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&self) {
+        let killed = Command::new("sh").args(["-c", &format!("kill -QUIT {}", self.process.id())]).status();
+        assert!(killed.is_ok_and(|status| status.success()), "the server is there to be killed");
+    }
+
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+/// The newest version that is installed; Debian keeps several side by side.
+fn bin() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let number = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+    let newest =
+        versions.map(|entry| entry.path()).filter(|path| path.join("bin/postgres").exists()).max_by_key(number);
+    newest.expect("scripts/servers installs PostgreSQL").join("bin")
+}
