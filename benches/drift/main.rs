@@ -1,0 +1,170 @@
+//! Two tables, and a topic and a table, with differences: `scripts/bench drift`.
+//!
+//! Rows of six columns in two databases of one real PostgreSQL, and in a topic of a real Kafka. Whole processes, one after
+//! the other; bytes are what went over loopback, both sides together; memory is that of the client.
+//!
+//! `SORDINI_BENCH_ROWS` (5,000,000) and `SORDINI_BENCH_DIFFERENCES` (0,1,11,1001,50000) change what is measured;
+//! `SORDINI_RELADIFF` names the program it is measured beside.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+use std::{env, fs};
+
+use postgres::{Client, NoTls};
+use sordini_lab::{Kafka, Options, Postgres, Record};
+
+const SORDINI: &str = env!("CARGO_BIN_EXE_sordini");
+const COLUMNS: &str =
+    "id bigint PRIMARY KEY, cust int, amount numeric(12,2), status text, note text, updated_at timestamp(3)";
+const PARTITIONS: i32 = 4;
+
+fn main() {
+    let rows: i64 = setting("SORDINI_BENCH_ROWS", "5000000").parse().expect("a number of rows");
+    let differences = setting("SORDINI_BENCH_DIFFERENCES", "0,1,11,1001,50000");
+    let postgres = Postgres::start(&["shared_buffers=1GB", "max_wal_size=4GB", "synchronous_commit=off"]);
+    let kafka = Kafka::start(Options::default());
+    for side in ["a", "b"] {
+        fill(&mut postgres.database(side), rows);
+    }
+    produce(&kafka, rows);
+    println!("{rows} rows of six columns in each of two databases of one PostgreSQL, and in a topic of {PARTITIONS} partitions.");
+    println!("\n| differences | tool | found | seconds | MB over the wire | peak RSS MB |\n|---:|---|---:|---:|---:|---:|");
+    let mut changed = 0;
+    for wanted in differences.split(',').map(|text| text.trim().parse::<i64>().expect("a number")) {
+        changed += change(&postgres.url("b"), rows, wanted, changed);
+        for tool in tools(&postgres, &kafka) {
+            let measured = measure(&tool.1);
+            println!(
+                "| {wanted} | {} | {} | {:.2} | {:.2} | {} |",
+                tool.0, measured.found, measured.seconds, measured.megabytes, measured.memory
+            );
+        }
+    }
+}
+
+fn setting(name: &str, default: &str) -> String {
+    env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+fn fill(client: &mut Client, rows: i64) {
+    client.batch_execute(&format!("CREATE TABLE big ({COLUMNS})")).expect("a table");
+    let insert = format!(
+        "INSERT INTO big SELECT i, (i * 7919) % 100000, (i * 31 % 10000000) / 100.0, \
+         (ARRAY['new','paid','sent','returned'])[1 + i % 4], CASE WHEN i % 5 > 0 THEN 'note number ' || md5(i::text) END, \
+         timestamp '2024-01-01' + i * interval '37 milliseconds' FROM generate_series(1, {rows}) i"
+    );
+    client.batch_execute(&insert).expect("rows");
+    client.batch_execute("VACUUM (ANALYZE) big").expect("statistics");
+}
+
+/// The same rows as records, as the database prints them.
+fn produce(kafka: &Kafka, rows: i64) {
+    kafka.create_topic("big", PARTITIONS, &[]);
+    let producer = kafka.producer(&[("queue.buffering.max.messages", "500000"), ("compression.type", "none")]);
+    const NOTES: usize = 100_000;
+    for from in (1..=rows).step_by(NOTES) {
+        for i in from..(from + NOTES as i64).min(rows + 1) {
+            let cents = i * 31 % 10_000_000;
+            let note = match i % 5 {
+                0 => "null".to_owned(),
+                _ => format!("\"note number {}\"", md5(&i.to_string())),
+            };
+            let status = ["new", "paid", "sent", "returned"][(i % 4) as usize];
+            let value = format!(
+                "{{\"id\":{i},\"cust\":{},\"amount\":{}.{:02},\"status\":\"{status}\",\"note\":{note},\"updated_at\":{}}}",
+                i * 7_919 % 100_000,
+                cents / 100,
+                cents % 100,
+                1_704_067_200_000 + i * 37
+            );
+            producer.send(&Record::new("big", (i % i64::from(PARTITIONS)) as i32).key(i.to_string()).value(value));
+        }
+        producer.flush();
+    }
+    let ends: Vec<(&str, i32, i64)> =
+        (0..PARTITIONS).map(|partition| ("big", partition, kafka.watermarks("big", partition).1)).collect();
+    kafka.commit_offsets("sink", &ends);
+}
+
+fn md5(text: &str) -> String {
+    use md5::Digest as _;
+    md5::Md5::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes so many rows of b differ that do not yet; says how many more do.
+fn change(url: &str, rows: i64, wanted: i64, changed: i64) -> i64 {
+    let more = wanted - changed;
+    if more > 0 {
+        let mut client = Client::connect(url, NoTls).expect("the server takes connections");
+        let statement = "UPDATE big SET amount = amount + 1 WHERE id IN (SELECT 1 + ($1::bigint * k + $2) % $3 FROM generate_series(0, $4 - 1) k)";
+        let step = rows / more.max(1);
+        let done = client.execute(statement, &[&step, &(wanted % 1_000), &rows, &more]).expect("rows change");
+        client.batch_execute("VACUUM (ANALYZE) big").expect("statistics");
+        return done as i64;
+    }
+    0
+}
+
+fn tools(postgres: &Postgres, kafka: &Kafka) -> Vec<(&'static str, Vec<String>)> {
+    let url = |side: &str| format!("{}?table=big", postgres.url_as("audit", side));
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let own = |first: &str, second: &str, more: &[&str]| {
+        let mut all = words(&[SORDINI, "drift", "--format", "json", "--settle", "0s", "--max-findings", "100000", first, second]);
+        all.extend(words(more));
+        all
+    };
+    let topic = format!("kafka://{}/big", kafka.bootstrap());
+    let mut tools = vec![
+        ("sordini, table and table", own(&url("a"), &url("b"), &[])),
+        ("sordini, topic and table", own(&topic, &url("b"), &["--group", "sink"])),
+    ];
+    if let Ok(reladiff) = env::var("SORDINI_RELADIFF") {
+        let (a, b) = (postgres.url("a"), postgres.url("b"));
+        let (a, b) = (a.replacen("postgres://", "postgresql://", 1), b.replacen("postgres://", "postgresql://", 1));
+        let mut all = words(&[&reladiff, &a, "big", &b, "big", "-k", "id", "-a", "hashdiff", "-j", "2", "--json"]);
+        for column in ["cust", "amount", "status", "note", "updated_at"] {
+            all.extend(words(&["-c", column]));
+        }
+        tools.push(("reladiff", all));
+    }
+    let copy = |side: &str| format!("psql -qAt '{}' -c 'COPY big TO STDOUT (FORMAT binary)' >/dev/null", postgres.url(side));
+    tools.push(("COPY of both tables", words(&["sh", "-c", &format!("{}; {}", copy("a"), copy("b"))])));
+    tools
+}
+
+struct Measured {
+    found: String,
+    seconds: f64,
+    megabytes: f64,
+    memory: u64,
+}
+
+fn measure(command: &[String]) -> Measured {
+    let (before, began) = (loopback(), Instant::now());
+    let output = Command::new("/usr/bin/time")
+        .args(["-f", "rss %M"])
+        .args(command)
+        .stdin(Stdio::null())
+        .output()
+        .expect("/usr/bin/time is installed");
+    let seconds = began.elapsed().as_secs_f64();
+    let megabytes = (loopback() - before) as f64 / 1e6;
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let memory = errors.lines().rev().find_map(|line| line.strip_prefix("rss ")?.trim().parse::<u64>().ok());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let own = text.lines().filter(|line| line.starts_with("{\"type\":\"finding\"")).count();
+    let theirs = text.lines().filter(|line| line.starts_with("[\"-\"") || line.starts_with("[\"+\"")).count();
+    let found = match (own, theirs) {
+        (0, 0) if text.contains("\"verdict\":\"unverified\"") || text.is_empty() && own == 0 => "–".to_owned(),
+        (0, lines) => (lines / 2).to_string(),
+        (own, _) => own.to_string(),
+    };
+    Measured { found, seconds, megabytes, memory: memory.unwrap_or(0) / 1_024 }
+}
+
+/// Bytes received on loopback so far.
+fn loopback() -> u64 {
+    let text = fs::read_to_string("/proc/net/dev").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("lo:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
