@@ -3,7 +3,7 @@
 use super::{Flows, Sight};
 use crate::audit::duplicates::Names;
 use crate::audit::patterns::attribution::UNKNOWN;
-use crate::audit::patterns::hop::Sent;
+use crate::audit::patterns::hop::{Sent, Upstream};
 use crate::audit::patterns::say::Subject;
 use crate::audit::patterns::summary::Found;
 
@@ -33,7 +33,8 @@ pub(super) enum Named {
 impl Flows {
     /// Tells the patterns what became of transactions.
     pub(super) fn tell(&mut self, names: &dyn Names) {
-        for Fate { stage, upstream, fate } in self.fates.drain(..) {
+        // What the ledger remembers of a record is not what it was.
+        for Fate { stage, upstream, fate } in self.fates.drain(..).filter(|fate| !fate.upstream.is_remembered) {
             let patterns = &mut self.state.patterns[stage];
             let (_, partition) = names.name(upstream.partition);
             let place = self.codes.entry((stage, Named::Partition(partition)));
@@ -48,6 +49,7 @@ impl Flows {
                 producer,
                 rank: upstream.rank,
                 number: upstream.number,
+                key_rank: upstream.key_rank,
                 at_ms: upstream.timestamp,
                 key: upstream.key,
                 size: upstream.size,
@@ -64,9 +66,7 @@ impl Flows {
     pub fn patterns(&self, follows: bool, found: &mut Found) {
         for (number, patterns) in self.state.patterns.iter().enumerate() {
             let stage = &self.flow.stages[number];
-            if stage.after.is_none() {
-                continue;
-            }
+            let Some(after) = stage.after else { continue };
             let subject = Subject {
                 topic: stage.topic.clone(),
                 stage: Some((self.flow.name.clone(), stage.name.clone())),
@@ -74,7 +74,8 @@ impl Flows {
                 place: String::new(),
                 what: "lost",
             };
-            patterns.search(&subject, follows, found);
+            let upstream = Upstream { keys: &self.state.keys[after], times: &self.state.times[after] };
+            patterns.search(&subject, follows, &upstream, found);
         }
     }
 }

@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 
 use super::duplicates::Names;
 use super::finding::Finding;
+use super::patterns::counts::keys::Keys;
+use super::patterns::counts::times::Times;
 use super::patterns::hop::HopPatterns;
 use crate::identify::steps::Step;
 use compare::HopsAt;
@@ -94,6 +96,9 @@ pub struct FlowState {
     hops: Vec<Hop>,
     /// What its losses have in common.
     patterns: Vec<HopPatterns>,
+    /// By stage, of all its records where another stage comes after it: how many of each key, and when.
+    keys: Vec<Keys>,
+    times: Vec<Times>,
     /// Findings that were not listed, and transactions given up to bound memory.
     unlisted: u64,
     given_up: u64,
@@ -124,6 +129,8 @@ impl FlowState {
 pub struct Flows {
     pub flow: Arc<Flow>,
     pub state: FlowState,
+    /// By stage: another one comes after it.
+    leads: Vec<bool>,
     /// What became of transactions since the patterns were told.
     fates: Vec<Fate>,
     /// Codes of partitions and producers by stage, as the patterns gave them.
@@ -135,7 +142,11 @@ impl Flows {
         state.seen.resize(flow.stages.len(), (0, 0));
         state.hops.resize(flow.stages.len(), Hop::default());
         state.patterns.resize(flow.stages.len(), HopPatterns::default());
-        Self { flow, state, fates: Vec::new(), codes: FxHashMap::default() }
+        state.keys.resize(flow.stages.len(), Keys::default());
+        state.times.resize(flow.stages.len(), Times::default());
+        let leads = |number: usize| flow.stages.iter().any(|stage| stage.after == Some(number));
+        let leads = (0..flow.stages.len()).map(leads).collect();
+        Self { flow, state, leads, fates: Vec::new(), codes: FxHashMap::default() }
     }
 
     pub fn is_full(&self) -> bool {
@@ -181,7 +192,12 @@ impl Flows {
 
     /// Takes in one record of a stage.
     pub fn take(&mut self, step: &Step, stage: usize, partition: u32, names: &dyn Names, out: &mut Vec<Finding>) {
-        let sight = Sight::of(step, stage as u8, partition);
+        let mut sight = Sight::of(step, stage as u8, partition);
+        if self.leads[stage] {
+            // Whoever counts what the stage has counts repeats too.
+            sight.key_rank = self.state.keys[stage].count(step.key);
+            self.state.times[stage].saw(step.timestamp);
+        }
         if !self.state.missed.is_empty() {
             self.found(step.id, &sight, names, out);
         }

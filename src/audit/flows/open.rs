@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::plan::{Flow, Rule};
+use crate::audit::patterns::counts::keys::KeyRank;
 use crate::identify::steps::Step;
 
 /// One stage's sight of a transaction.
@@ -16,6 +17,8 @@ pub struct Sight {
     pub stream_time: i64,
     /// How many records were observed on the partition before it.
     pub rank: u64,
+    /// How many of its key's records the stage had before it, where somebody counts them.
+    pub key_rank: Option<KeyRank>,
     /// The engine's number of the partition.
     pub partition: u32,
     /// Records of the transaction at this stage.
@@ -45,6 +48,7 @@ impl Sight {
             timestamp: step.timestamp,
             stream_time: step.stream_time,
             rank: step.rank,
+            key_rank: None,
             partition,
             count: 1,
             stage,

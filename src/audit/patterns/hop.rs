@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::attribution::{self, Dimension, Unit};
+use super::attribution::{self, Dimension, Unit, mix};
+use super::counts::keys::{KeyLosses, KeyRank, Keys};
+use super::counts::times::{TimeLosses, Times};
 use super::losses::{Run, Segment};
 use super::say::Subject;
-use super::search::search;
+use super::search::{self, search};
 use super::summary::Found;
 use super::tally::Tally;
 
@@ -34,10 +36,26 @@ pub struct Sent {
     pub producer: u32,
     pub rank: u64,
     pub number: Option<i64>,
+    /// Among the records of its key, from [`Keys::count`].
+    pub key_rank: Option<KeyRank>,
     pub at_ms: i64,
     pub key: u32,
     /// log₂ of the size.
     pub size: u8,
+}
+
+impl Sent {
+    /// Another number for each record that the stage has at one time.
+    fn place(&self) -> u64 {
+        mix(self.rank) ^ self.partition as u64
+    }
+}
+
+/// All records of the stage upstream, judged or not.
+#[derive(Clone, Copy)]
+pub struct Upstream<'a> {
+    pub keys: &'a Keys,
+    pub times: &'a Times,
 }
 
 /// Numbers seen of one counter.
@@ -78,6 +96,8 @@ impl Counter {
 pub struct HopPatterns {
     ranks: BTreeMap<i32, Counter>,
     numbers: Option<Counter>,
+    keys: KeyLosses,
+    times: TimeLosses,
     attribution: attribution::Tally,
     lost: u64,
 }
@@ -90,7 +110,14 @@ impl Default for HopPatterns {
             Dimension::ranges("hour", &HOURS),
             Dimension::names("producer"),
         ];
-        Self { ranks: BTreeMap::new(), numbers: None, attribution: attribution::Tally::new(dimensions), lost: 0 }
+        Self {
+            ranks: BTreeMap::new(),
+            numbers: None,
+            keys: KeyLosses::default(),
+            times: TimeLosses::default(),
+            attribution: attribution::Tally::new(dimensions),
+            lost: 0,
+        }
     }
 }
 
@@ -125,6 +152,10 @@ impl HopPatterns {
         if let (Some(number), Some(counter)) = (sent.number, &mut self.numbers) {
             counter.tally.lose(0, run(number));
         }
+        if let Some(key_rank) = sent.key_rank {
+            self.keys.lost(key_rank, sent.at_ms);
+        }
+        self.times.lost(sent.at_ms, sent.place());
     }
 
     /// What was lost has arrived.
@@ -136,6 +167,10 @@ impl HopPatterns {
         if let (Some(number), Some(counter)) = (sent.number, &mut self.numbers) {
             counter.tally.arrive(0, number, number + 1);
         }
+        if let Some(key_rank) = sent.key_rank {
+            self.keys.found(key_rank);
+        }
+        self.times.found(sent.at_ms, sent.place());
     }
 
     fn counted(&mut self, sent: &Sent, is_lost: bool) {
@@ -144,6 +179,10 @@ impl HopPatterns {
         if let Some(number) = sent.number {
             self.numbers.get_or_insert_with(|| Counter::new(number)).judged(number);
         }
+        if let Some(key_rank) = sent.key_rank {
+            self.keys.judged(key_rank);
+        }
+        self.times.judged(sent.at_ms);
         let tally = &mut self.attribution;
         let hour = sent.at_ms.div_euclid(3_600_000).rem_euclid(24);
         let mut codes = [0u32; 4];
@@ -165,27 +204,42 @@ impl HopPatterns {
         self.attribution.code(PRODUCER, &id.to_string())
     }
 
-    pub fn search(&self, subject: &Subject, follows: bool, found: &mut Found) {
+    pub fn search(&self, subject: &Subject, follows: bool, upstream: &Upstream<'_>, found: &mut Found) {
         let looks = if follows { LOOKS } else { 1 };
-        let counters: Vec<(Subject, Vec<Segment>)> =
-            self.counters(subject).into_iter().map(|(subject, counter)| (subject, counter.segments())).collect();
-        search(&counters, looks, found);
+        search(&self.counters(subject, upstream), looks, found);
         let dimension = Subject { counter: "attributes", ..subject.clone() };
         let report = attribution::attribute(&self.attribution);
         found.findings.extend(report.causes.iter().map(|cause| dimension.cause(cause)));
     }
 
-    fn counters(&self, subject: &Subject) -> Vec<(Subject, &Counter)> {
+    fn counters(&self, subject: &Subject, upstream: &Upstream<'_>) -> Vec<search::Counter> {
         let mut all = Vec::new();
+        let named = |counter, place| Subject { counter, place, ..subject.clone() };
         for (partition, counter) in &self.ranks {
-            let place = format!("partition {partition}");
-            all.push((Subject { counter: "partition-rank", place, ..subject.clone() }, counter));
+            let subject = named("partition-rank", format!("partition {partition}"));
+            all.push(search::Counter::new(subject, counter.segments()));
         }
         let is_dense =
             |counter: &&Counter| counter.judged as f64 >= LEAST_DENSITY * (counter.until - counter.from) as f64;
         if let Some(counter) = self.numbers.as_ref().filter(is_dense) {
-            all.push((Subject { counter: "transaction-number", ..subject.clone() }, counter));
+            all.push(search::Counter::new(named("transaction-number", String::new()), counter.segments()));
+        }
+        let derived = |counter, segments| {
+            let counter = search::Counter::new(named(counter, String::new()), segments);
+            search::Counter { is_derived: true, ..counter }
+        };
+        // On one partition it is the partition's rank.
+        if self.ranks.len() > 1 {
+            all.push(derived("time-rank", vec![self.times.segment(upstream.times)]));
+        }
+        let keys = self.keys.segments();
+        if !keys.is_empty() {
+            let uncovered = upstream.keys.uncovered();
+            all.push(search::Counter { is_short: true, uncovered, ..derived("key-count", keys) });
         }
         all
     }
 }
+
+#[cfg(test)]
+mod tests;

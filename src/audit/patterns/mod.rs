@@ -3,13 +3,16 @@
 //!
 //! * `losses`, `tally`: the input, one counter at a time, in bounded memory
 //! * `periodic`, `bursts`, `attribution`, `combs`: what is looked for
+//! * `counts`: counters that records do not carry
 //! * `hop`, `sessions`, `retries`: what a flow's hop and an audit's findings bring as input
 //! * `say`, `summary`: what is said of it
 
 pub mod attribution;
 pub mod bursts;
 pub mod combs;
+pub mod counts;
 pub mod hop;
+mod local;
 pub mod losses;
 pub mod periodic;
 pub mod retries;

@@ -1,0 +1,171 @@
+//! Counters of a hop against what was planted, and against nothing.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::audit::finding::{Finding, Kind};
+
+const PARTITIONS: u32 = 4;
+
+/// One order, with what nobody but the test knows of it.
+#[derive(Clone, Copy)]
+struct Order {
+    /// In the order of time, over all partitions.
+    nth: u64,
+    customer: u32,
+    /// The customer's orders before it.
+    of_customer: u32,
+    partition: u32,
+}
+
+/// Orders of customers of whom few have most.
+fn orders(count: u64, customers: u32, rng: &mut StdRng) -> Vec<Order> {
+    let mut seen = vec![0; customers as usize];
+    let order = |nth| {
+        let customer = (f64::from(customers) * rng.random::<f64>().powi(2)) as u32;
+        let of_customer = seen[customer as usize];
+        seen[customer as usize] += 1;
+        // Customers keep to a partition.
+        Order { nth, customer, of_customer, partition: mix(u64::from(customer)) as u32 % PARTITIONS }
+    };
+    (0..count).map(order).collect()
+}
+
+/// What is said of a hop that loses what `is_lost` picks. Partitions are read one after the other.
+fn said(orders: &[Order], mut is_lost: impl FnMut(&Order) -> bool) -> Found {
+    let (mut patterns, mut keys, mut times) = (HopPatterns::default(), Keys::default(), Times::default());
+    let lost: Vec<bool> = orders.iter().map(&mut is_lost).collect();
+    for partition in 0..PARTITIONS {
+        let partition_code = patterns.partition(partition as i32);
+        let mut rank = 0;
+        for order in orders.iter().filter(|order| order.partition == partition) {
+            // Now and then two at one time.
+            let at_ms = 1_700_000_000_000 + (order.nth * 10 / 9) as i64;
+            times.saw(at_ms);
+            let key = mix(u64::from(order.customer)) as u32 | 1;
+            let sent = Sent {
+                partition: partition as i32,
+                partition_code,
+                producer: attribution::UNKNOWN,
+                rank,
+                number: None,
+                key_rank: keys.count(key),
+                at_ms,
+                key,
+                size: 7,
+            };
+            rank += 1;
+            if lost[order.nth as usize] { patterns.lost(&sent) } else { patterns.matched(&sent) }
+        }
+    }
+    let subject = Subject {
+        topic: "payments".to_owned(),
+        stage: Some(("f".to_owned(), "payments".to_owned())),
+        counter: "",
+        place: String::new(),
+        what: "lost",
+    };
+    let mut found = Found::default();
+    patterns.search(&subject, true, &Upstream { keys: &keys, times: &times }, &mut found);
+    found
+}
+
+fn periods(found: &Found) -> Vec<(String, u64, u64)> {
+    let of = |finding: &Finding| {
+        let number = |name: &str| finding.evidence[name].as_u64().unwrap();
+        (finding.evidence["counter"].as_str().unwrap().to_owned(), number("n"), number("residue"))
+    };
+    found.findings.iter().filter(|finding| finding.kind == Kind::PeriodicLoss).map(of).collect()
+}
+
+#[test]
+fn every_nth_order_of_each_customer_is_named_as_that() {
+    for (seed, n, rate, noise) in [(1, 50, 1.0, 0.0), (2, 50, 1.0, 0.002), (3, 20, 0.5, 0.01), (4, 7, 0.3, 0.01)] {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let orders = orders(60_000, 500, &mut rng);
+        let mut luck = StdRng::seed_from_u64(seed + 100);
+        let found = said(&orders, |order| {
+            (order.of_customer % n == n - 1 && luck.random_bool(rate)) || luck.random_bool(noise)
+        });
+        assert_eq!(periods(&found), [("key-count".to_owned(), u64::from(n), u64::from(n) - 1)], "{n} {rate} {noise}");
+        // Nobody has an nth order at first, so that there may be a moment since which more is lost.
+        let is_cause = |f: &&Finding| f.kind == Kind::DimensionalLoss && f.evidence["dimension"] != "time";
+        let causes: Vec<&Finding> = found.findings.iter().filter(is_cause).collect();
+        assert!(causes.is_empty(), "{causes:?}");
+    }
+}
+
+#[test]
+fn every_nth_over_all_partitions_is_named_by_its_rank_in_time() {
+    for (seed, n, rate, noise) in [(1, 100, 1.0, 0.0), (2, 100, 0.5, 0.005), (3, 37, 0.3, 0.01)] {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let orders = orders(60_000, 5_000, &mut rng);
+        let mut luck = StdRng::seed_from_u64(seed + 100);
+        let found = said(&orders, |order| (order.nth % n == 3 && luck.random_bool(rate)) || luck.random_bool(noise));
+        let periods = periods(&found);
+        assert_eq!(periods.len(), 1, "{periods:?}");
+        let (counter, named, residue) = &periods[0];
+        // Two at one time may have come the other way round.
+        assert!(counter == "time-rank" && *named == n && (2..=4).contains(residue), "{periods:?}");
+    }
+}
+
+/// Loss that has to do with the customer, or with how long somebody is one, but with no every nth.
+#[test]
+fn no_period_is_named_where_there_is_none() {
+    type Law = (&'static str, fn(&Order, f64) -> bool);
+    let laws: [Law; 7] = [
+        ("independent", |_, luck| luck < 0.01),
+        ("sparse", |_, luck| luck < 0.0005),
+        ("first orders fail", |order, luck| luck < if order.of_customer == 0 { 0.5 } else { 0.005 }),
+        ("first orders fail more", |order, luck| luck < 0.3 * 0.5f64.powi(order.of_customer as i32) + 0.005),
+        ("ever less", |order, luck| luck < 0.1 * 0.98f64.powi(order.of_customer as i32)),
+        ("ever more", |order, luck| luck < 0.0005 * f64::from(order.of_customer)),
+        ("bad customers", |order, luck| luck < if mix(u64::from(order.customer)) % 9 == 0 { 0.3 } else { 0.002 }),
+    ];
+    for (name, law) in laws {
+        for (seed, customers) in [(1, 300), (2, 5_000), (3, 40_000)] {
+            let orders = orders(40_000, customers, &mut StdRng::seed_from_u64(seed));
+            let mut luck = StdRng::seed_from_u64(seed + 1_000);
+            let found = said(&orders, |order| law(order, luck.random::<f64>()));
+            assert_eq!(periods(&found), [], "{name}, {customers} customers");
+        }
+    }
+}
+
+#[test]
+fn what_came_after_all_is_lost_on_no_counter() {
+    let orders = orders(5_000, 100, &mut StdRng::seed_from_u64(5));
+    let (mut patterns, mut keys, mut times) = (HopPatterns::default(), Keys::default(), Times::default());
+    let mut late = Vec::new();
+    for order in &orders {
+        let at_ms = order.nth as i64;
+        times.saw(at_ms);
+        let key = order.customer + 1;
+        let sent = Sent {
+            partition: order.partition as i32,
+            partition_code: attribution::UNKNOWN,
+            producer: attribution::UNKNOWN,
+            rank: order.nth,
+            number: Some(order.nth as i64),
+            key_rank: keys.count(key),
+            at_ms,
+            key,
+            size: 7,
+        };
+        if order.nth % 10 == 4 {
+            patterns.lost(&sent);
+            late.push(sent);
+        } else {
+            patterns.matched(&sent);
+        }
+    }
+    late.iter().for_each(|sent| patterns.found(sent));
+    let subject = Subject { topic: "t".to_owned(), stage: None, counter: "", place: String::new(), what: "lost" };
+    let counters = patterns.counters(&subject, &Upstream { keys: &keys, times: &times });
+    assert_eq!(counters.len(), PARTITIONS as usize + 3);
+    for counter in counters {
+        assert!(counter.segments.iter().all(|segment| segment.losses.is_empty()), "{}", counter.subject.counter);
+    }
+}
