@@ -10,6 +10,7 @@ use super::finding::{Finding, Grade, Kind, Span};
 use super::offsets::{Offsets, offset_gap};
 use super::producers::Producers;
 use super::times::Times;
+use crate::identify::facts::BatchFacts;
 use crate::identify::{Identifier, Observations, extract::Misfit};
 use crate::ledger::Producer;
 use crate::source::{Batch, Cleanup, Damage};
@@ -140,6 +141,9 @@ impl PartitionAudit {
         let is_anonymous = batch.header.is_none_or(|header| header.producer_id < 0);
         if let Some(identifier) = identifier {
             note_producer(&batch, seen, identifier.rows(seen));
+            if identifier.is_stage() {
+                seen.batch(batch.header.map_or(BatchFacts::NONE, BatchFacts::of));
+            }
         }
 
         for record in batch.records {

@@ -19,7 +19,7 @@ use crate::ledger::Ledger;
 const VERSION: u16 = 1;
 /// Raised when the form of what is written behind it changes. The first one had no such byte: there stands whether there is a
 /// flow, 0 or 1.
-const MORE_VERSION: u8 = 2;
+const MORE_VERSION: u8 = 3;
 
 #[derive(Default, Serialize, Deserialize)]
 pub struct State {

@@ -1,5 +1,6 @@
 //! Observations in columns: what is kept of the records of one stretch of one partition.
 
+use super::facts::{BatchFacts, Facts, Gap, Sampled, Traffic};
 use super::steps::Step;
 use crate::ledger::Sightings;
 
@@ -31,6 +32,16 @@ pub struct Observations {
     pub arrivals: Vec<Arrival>,
     /// Where the topic is a stage of a flow.
     pub steps: Vec<Step>,
+    /// What the batches of the steps, or else of the arrivals, say, each from so many of them on.
+    pub batches: Vec<(u32, BatchFacts)>,
+    /// What the steps' records say.
+    pub facts: Facts,
+    /// What patterns of losses are made from, where the topic is no stage of a flow.
+    pub traffic: Vec<Traffic>,
+    pub samples: Vec<Sampled>,
+    pub gaps: Vec<Gap>,
+    /// Hashes of keys that name a session met for the first time.
+    pub keys: Vec<(u64, u32)>,
     /// Names of sessions met for the first time by this reader.
     pub labels: Vec<(u64, String)>,
     /// Identities in clear, only with `--show-keys`.
@@ -40,6 +51,24 @@ pub struct Observations {
 impl Observations {
     pub fn new(partition: u32) -> Self {
         Self { sightings: Sightings { partition, ..Default::default() }, ..Default::default() }
+    }
+
+    /// From the next step or arrival on.
+    pub fn batch(&mut self, facts: BatchFacts) {
+        if self.batches.last().is_none_or(|(_, last)| *last != facts) {
+            self.batches.push((self.steps.len().max(self.arrivals.len()) as u32, facts));
+        }
+    }
+
+    /// Records of one batch. Several producers take turns, so some batches back are looked at for the same.
+    pub fn passed(&mut self, traffic: Traffic) {
+        const BACK: usize = 8;
+        let second = |traffic: &Traffic| traffic.at_ms.div_euclid(1000);
+        let is_same = |known: &&mut Traffic| known.facts == traffic.facts && second(known) == second(&traffic);
+        match self.traffic.iter_mut().rev().take(BACK).find(is_same) {
+            Some(known) => known.records += traffic.records,
+            None => self.traffic.push(traffic),
+        }
     }
 
     pub fn rows(&self) -> usize {

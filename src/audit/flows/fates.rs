@@ -1,9 +1,11 @@
 //! What became of each transaction, told to the patterns.
 
+use rustc_hash::FxHashMap;
+
 use super::{Flows, Sight};
 use crate::audit::duplicates::Names;
-use crate::audit::patterns::attribution::UNKNOWN;
-use crate::audit::patterns::hop::{Sent, Upstream};
+use crate::audit::patterns::hop::{HopPatterns, NO_TRAITS, Sent, TraitCodes, Upstream};
+use crate::audit::patterns::origins::Origins;
 use crate::audit::patterns::say::Subject;
 use crate::audit::patterns::summary::Found;
 
@@ -23,11 +25,27 @@ pub(super) enum Fated {
     Found,
 }
 
-/// What the patterns have a code for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Named {
-    Partition(i32),
-    Producer(i64),
+/// What the patterns of a hop gave codes to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Codes {
+    partitions: FxHashMap<i32, u32>,
+    /// By their number, and how many header names were known then.
+    traits: Vec<Option<TraitCodes>>,
+    names: usize,
+}
+
+impl Codes {
+    fn traits(&mut self, number: u32, origins: &Origins, patterns: &mut HopPatterns) -> TraitCodes {
+        let Some(traits) = origins.get(number) else { return NO_TRAITS };
+        if self.names != origins.names.len() {
+            (self.traits, self.names) = (Vec::new(), origins.names.len());
+        }
+        let index = number as usize;
+        if index >= self.traits.len() {
+            self.traits.resize(index + 1, None);
+        }
+        *self.traits[index].get_or_insert_with(|| patterns.traits(traits, origins))
+    }
 }
 
 impl Flows {
@@ -37,16 +55,17 @@ impl Flows {
         for Fate { stage, upstream, fate } in self.fates.drain(..).filter(|fate| !fate.upstream.is_remembered) {
             let patterns = &mut self.state.patterns[stage];
             let (_, partition) = names.name(upstream.partition);
-            let place = self.codes.entry((stage, Named::Partition(partition)));
-            let partition_code = *place.or_insert_with(|| patterns.partition(partition));
-            let producer = match upstream.producer {
-                id if id < 0 => UNKNOWN,
-                id => *self.codes.entry((stage, Named::Producer(id))).or_insert_with(|| patterns.producer(id)),
-            };
+            let Some(after) = self.flow.stages[stage].after else { continue };
+            let codes = &mut self.codes[stage];
+            let partition_code = *codes.partitions.entry(partition).or_insert_with(|| patterns.partition(partition));
+            let origin = upstream.origin;
+            let traits = codes.traits(origin.traits, &self.state.origins[after], patterns);
             let sent = Sent {
                 partition,
                 partition_code,
-                producer,
+                traits,
+                producer_age: origin.producer_age,
+                deploy_age: origin.deploy_age,
                 rank: upstream.rank,
                 number: upstream.number,
                 key_rank: upstream.key_rank,

@@ -8,6 +8,8 @@
 //! caller asks the ledger whether the other side was seen after all. So memory that runs out costs details, not truth.
 //! No I/O, no clock.
 
+#[cfg(test)]
+mod causes;
 mod compare;
 mod fates;
 mod hop;
@@ -29,9 +31,11 @@ use super::finding::Finding;
 use super::patterns::counts::keys::Keys;
 use super::patterns::counts::times::Times;
 use super::patterns::hop::HopPatterns;
+use super::patterns::origins::{Origin, Origins};
+use crate::identify::Observations;
 use crate::identify::steps::Step;
 use compare::HopsAt;
-use fates::{Fate, Fated, Named};
+use fates::{Codes, Fate, Fated};
 use hop::Hop;
 pub use open::Sight;
 use open::{Lack, Open};
@@ -99,6 +103,7 @@ pub struct FlowState {
     /// By stage, of all its records where another stage comes after it: how many of each key, and when.
     keys: Vec<Keys>,
     times: Vec<Times>,
+    origins: Vec<Origins>,
     /// Findings that were not listed, and transactions given up to bound memory.
     unlisted: u64,
     given_up: u64,
@@ -133,8 +138,8 @@ pub struct Flows {
     leads: Vec<bool>,
     /// What became of transactions since the patterns were told.
     fates: Vec<Fate>,
-    /// Codes of partitions and producers by stage, as the patterns gave them.
-    codes: FxHashMap<(usize, Named), u32>,
+    /// By stage, as the patterns gave them.
+    codes: Vec<Codes>,
 }
 
 impl Flows {
@@ -144,9 +149,11 @@ impl Flows {
         state.patterns.resize(flow.stages.len(), HopPatterns::default());
         state.keys.resize(flow.stages.len(), Keys::default());
         state.times.resize(flow.stages.len(), Times::default());
+        state.origins.resize(flow.stages.len(), Origins::default());
         let leads = |number: usize| flow.stages.iter().any(|stage| stage.after == Some(number));
         let leads = (0..flow.stages.len()).map(leads).collect();
-        Self { flow, state, leads, fates: Vec::new(), codes: FxHashMap::default() }
+        let codes = vec![Codes::default(); flow.stages.len()];
+        Self { flow, state, leads, fates: Vec::new(), codes }
     }
 
     pub fn is_full(&self) -> bool {
@@ -190,13 +197,30 @@ impl Flows {
         self.state.values.entry(id).or_insert_with(|| value.to_owned());
     }
 
+    /// Where a stretch of a stage's records comes from, one for each step; none where no stage comes after it.
+    pub fn origins(&mut self, stage: usize, partition: u32, seen: &Observations) -> Vec<Origin> {
+        if !self.leads[stage] {
+            return Vec::new();
+        }
+        self.state.origins[stage].of(partition, &seen.steps, &seen.batches, seen.facts.all())
+    }
+
     /// Takes in one record of a stage.
-    pub fn take(&mut self, step: &Step, stage: usize, partition: u32, names: &dyn Names, out: &mut Vec<Finding>) {
+    pub fn take(
+        &mut self,
+        step: &Step,
+        origin: Origin,
+        stage: usize,
+        partition: u32,
+        names: &dyn Names,
+        out: &mut Vec<Finding>,
+    ) {
         let mut sight = Sight::of(step, stage as u8, partition);
         if self.leads[stage] {
             // Whoever counts what the stage has counts repeats too.
             sight.key_rank = self.state.keys[stage].count(step.key);
             self.state.times[stage].saw(step.timestamp);
+            sight.origin = origin;
         }
         if !self.state.missed.is_empty() {
             self.found(step.id, &sight, names, out);

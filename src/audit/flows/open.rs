@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use super::plan::{Flow, Rule};
 use crate::audit::patterns::counts::keys::KeyRank;
+use crate::audit::patterns::origins::Origin;
 use crate::identify::steps::Step;
 
 /// One stage's sight of a transaction.
@@ -35,8 +36,7 @@ pub struct Sight {
     /// The transaction's own number, where it has one.
     pub number: Option<i64>,
     pub checksum: u64,
-    /// Its id; −1 when the batch names none.
-    pub producer: i64,
+    pub origin: Origin,
     /// Only the ledger knows of it: place and time, nothing of what must agree.
     pub is_remembered: bool,
 }
@@ -59,7 +59,7 @@ impl Sight {
             amount: step.amount,
             number: step.number,
             checksum: step.checksum,
-            producer: step.producer,
+            origin: Origin::default(),
             is_remembered: false,
         }
     }

@@ -1,17 +1,23 @@
 //! The losses of one hop of a flow, by every counter and dimension the upstream's records have.
 
+mod dimensions;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::attribution::{self, Dimension, Unit, mix};
+use super::attribution::{self, Unit, mix};
 use super::counts::keys::{KeyLosses, KeyRank, Keys};
 use super::counts::times::{TimeLosses, Times};
 use super::losses::{Run, Segment};
+use super::origins::{Origins, Traits};
 use super::say::Subject;
 use super::search::{self, search};
 use super::summary::Found;
 use super::tally::Tally;
+pub use dimensions::{NO_TRAITS, TraitCodes};
 
 /// Runs of losses kept per counter.
 const KEPT: usize = 1 << 15;
@@ -20,20 +26,16 @@ const LEAST_DENSITY: f64 = 0.95;
 /// How often a growing counter is looked at counts as so many tests: looks at data that doubled are independent enough.
 pub const LOOKS: u64 = 16;
 
-const SIZES: [(i64, &str); 6] =
-    [(11, "1 KiB"), (13, "4 KiB"), (15, "16 KiB"), (17, "64 KiB"), (19, "256 KiB"), (21, "1 MiB")];
-const PARTITION: usize = 0;
-const SIZE: usize = 1;
-const HOUR: usize = 2;
-const PRODUCER: usize = 3;
-
 /// One transaction at the stage upstream of the hop.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
     pub partition: i32,
-    /// From [`HopPatterns::partition`] and [`HopPatterns::producer`].
+    /// From [`HopPatterns::partition`] and [`HopPatterns::traits`].
     pub partition_code: u32,
-    pub producer: u32,
+    pub traits: TraitCodes,
+    /// As in [`Origin`](super::origins::Origin).
+    pub producer_age: u8,
+    pub deploy_age: u8,
     pub rank: u64,
     pub number: Option<i64>,
     /// Among the records of its key, from [`Keys::count`].
@@ -104,38 +106,16 @@ pub struct HopPatterns {
 
 impl Default for HopPatterns {
     fn default() -> Self {
-        let dimensions = vec![
-            Dimension::names("partition"),
-            Dimension::ranges("size", &SIZES),
-            Dimension::ranges("hour", &HOURS),
-            Dimension::names("producer"),
-        ];
         Self {
             ranks: BTreeMap::new(),
             numbers: None,
             keys: KeyLosses::default(),
             times: TimeLosses::default(),
-            attribution: attribution::Tally::new(dimensions),
+            attribution: dimensions::tally(),
             lost: 0,
         }
     }
 }
-
-/// Hours of the day in UTC.
-const HOURS: [(i64, &str); 23] = {
-    const NAMES: [&str; 23] = [
-        "1 h UTC", "2 h UTC", "3 h UTC", "4 h UTC", "5 h UTC", "6 h UTC", "7 h UTC", "8 h UTC", "9 h UTC", "10 h UTC",
-        "11 h UTC", "12 h UTC", "13 h UTC", "14 h UTC", "15 h UTC", "16 h UTC", "17 h UTC", "18 h UTC", "19 h UTC",
-        "20 h UTC", "21 h UTC", "22 h UTC", "23 h UTC",
-    ];
-    let mut hours = [(0, ""); 23];
-    let mut hour = 0;
-    while hour < 23 {
-        hours[hour] = (hour as i64 + 1, NAMES[hour]);
-        hour += 1;
-    }
-    hours
-};
 
 impl HopPatterns {
     pub fn matched(&mut self, sent: &Sent) {
@@ -184,12 +164,7 @@ impl HopPatterns {
         }
         self.times.judged(sent.at_ms);
         let tally = &mut self.attribution;
-        let hour = sent.at_ms.div_euclid(3_600_000).rem_euclid(24);
-        let mut codes = [0u32; 4];
-        codes[PARTITION] = sent.partition_code;
-        codes[SIZE] = tally.bin(SIZE, i64::from(sent.size));
-        codes[HOUR] = tally.bin(HOUR, hour);
-        codes[PRODUCER] = sent.producer;
+        let codes = dimensions::codes(tally, sent);
         let key_hash = (sent.key != 0).then_some(u64::from(sent.key));
         // Its place is that of the upstream's record: a loss is told long after, and all losses at one time would be one cluster.
         let unit = Unit { number: sent.at_ms.max(0).unsigned_abs(), time_ms: sent.at_ms, key_hash, codes: &codes };
@@ -197,11 +172,11 @@ impl HopPatterns {
     }
 
     pub fn partition(&mut self, partition: i32) -> u32 {
-        self.attribution.code(PARTITION, &partition.to_string())
+        dimensions::partition(&mut self.attribution, partition)
     }
 
-    pub fn producer(&mut self, id: i64) -> u32 {
-        self.attribution.code(PRODUCER, &id.to_string())
+    pub fn traits(&mut self, traits: &Traits, origins: &Origins) -> TraitCodes {
+        dimensions::traits(&mut self.attribution, traits, origins)
     }
 
     pub fn search(&self, subject: &Subject, follows: bool, upstream: &Upstream<'_>, found: &mut Found) {
@@ -240,6 +215,3 @@ impl HopPatterns {
         all
     }
 }
-
-#[cfg(test)]
-mod tests;

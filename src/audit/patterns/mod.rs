@@ -4,6 +4,7 @@
 //! * `losses`, `tally`: the input, one counter at a time, in bounded memory
 //! * `periodic`, `bursts`, `attribution`, `combs`: what is looked for
 //! * `counts`: counters that records do not carry
+//! * `origins`: where records come from, for `attribution`
 //! * `hop`, `sessions`, `retries`: what a flow's hop and an audit's findings bring as input
 //! * `say`, `summary`: what is said of it
 
@@ -14,6 +15,7 @@ pub mod counts;
 pub mod hop;
 mod local;
 pub mod losses;
+pub mod origins;
 pub mod periodic;
 pub mod retries;
 pub mod say;

@@ -123,7 +123,7 @@ fn in_order(mut segment: Segment) -> Segment {
 }
 
 /// Numbers a finding says are missing: its range without what came late.
-fn lost(finding: &Finding) -> Vec<Run> {
+pub(super) fn lost(finding: &Finding) -> Vec<Run> {
     let is_loss = matches!(finding.kind, Kind::SequenceGap | Kind::HeadLoss | Kind::TailLoss) && finding.is_open();
     let Some(numbers) = finding.numbers.filter(|_| is_loss) else { return Vec::new() };
     let (first_ms, last_ms) = times(finding);

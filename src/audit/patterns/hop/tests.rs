@@ -3,6 +3,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::super::origins::NO_AGE;
 use super::*;
 use crate::audit::finding::{Finding, Kind};
 
@@ -38,8 +39,7 @@ fn said(orders: &[Order], mut is_lost: impl FnMut(&Order) -> bool) -> Found {
     let lost: Vec<bool> = orders.iter().map(&mut is_lost).collect();
     for partition in 0..PARTITIONS {
         let partition_code = patterns.partition(partition as i32);
-        let mut rank = 0;
-        for order in orders.iter().filter(|order| order.partition == partition) {
+        for (order, rank) in orders.iter().filter(|order| order.partition == partition).zip(0..) {
             // Now and then two at one time.
             let at_ms = 1_700_000_000_000 + (order.nth * 10 / 9) as i64;
             times.saw(at_ms);
@@ -47,7 +47,9 @@ fn said(orders: &[Order], mut is_lost: impl FnMut(&Order) -> bool) -> Found {
             let sent = Sent {
                 partition: partition as i32,
                 partition_code,
-                producer: attribution::UNKNOWN,
+                traits: NO_TRAITS,
+                producer_age: NO_AGE,
+                deploy_age: NO_AGE,
                 rank,
                 number: None,
                 key_rank: keys.count(key),
@@ -55,7 +57,6 @@ fn said(orders: &[Order], mut is_lost: impl FnMut(&Order) -> bool) -> Found {
                 key,
                 size: 7,
             };
-            rank += 1;
             if lost[order.nth as usize] { patterns.lost(&sent) } else { patterns.matched(&sent) }
         }
     }
@@ -122,7 +123,9 @@ fn no_period_is_named_where_there_is_none() {
         ("first orders fail more", |order, luck| luck < 0.3 * 0.5f64.powi(order.of_customer as i32) + 0.005),
         ("ever less", |order, luck| luck < 0.1 * 0.98f64.powi(order.of_customer as i32)),
         ("ever more", |order, luck| luck < 0.0005 * f64::from(order.of_customer)),
-        ("bad customers", |order, luck| luck < if mix(u64::from(order.customer)) % 9 == 0 { 0.3 } else { 0.002 }),
+        ("bad customers", |order, luck| {
+            luck < if mix(u64::from(order.customer)).is_multiple_of(9) { 0.3 } else { 0.002 }
+        }),
     ];
     for (name, law) in laws {
         for (seed, customers) in [(1, 300), (2, 5_000), (3, 40_000)] {
@@ -146,7 +149,9 @@ fn what_came_after_all_is_lost_on_no_counter() {
         let sent = Sent {
             partition: order.partition as i32,
             partition_code: attribution::UNKNOWN,
-            producer: attribution::UNKNOWN,
+            traits: NO_TRAITS,
+            producer_age: NO_AGE,
+            deploy_age: NO_AGE,
             rank: order.nth,
             number: Some(order.nth as i64),
             key_rank: keys.count(key),
