@@ -12,6 +12,7 @@ use crate::audit::flows::FlowState;
 use crate::audit::flows::plan::Flow;
 use crate::audit::partition::PartitionState;
 use crate::audit::patterns::retries::Retries;
+use crate::audit::patterns::topic::TopicPatterns;
 use crate::audit::sessions::Sessions;
 use crate::ledger::Ledger;
 
@@ -19,7 +20,7 @@ use crate::ledger::Ledger;
 const VERSION: u16 = 1;
 /// Raised when the form of what is written behind it changes. The first one had no such byte: there stands whether there is a
 /// flow, 0 or 1.
-const MORE_VERSION: u8 = 3;
+const MORE_VERSION: u8 = 4;
 
 #[derive(Default, Serialize, Deserialize)]
 pub struct State {
@@ -42,6 +43,7 @@ pub struct State {
 pub struct More {
     pub flow: Option<FlowState>,
     pub retries: BTreeMap<String, Retries>,
+    pub losses: BTreeMap<String, TopicPatterns>,
     plan: Option<FlowPlan>,
 }
 
@@ -85,7 +87,7 @@ pub fn read(bytes: Option<&[u8]>, dir: &Path) -> Result<Option<State>, EngineErr
     let (mut state, rest) = postcard::take_from_bytes::<State>(bytes).map_err(|error| broken(error.to_string()))?;
     let more = match rest.split_first() {
         None => Ok(More::default()),
-        Some((0, rest)) => postcard::from_bytes(rest).map(|(retries, plan)| More { flow: None, retries, plan }),
+        Some((0, rest)) => postcard::from_bytes(rest).map(|(retries, plan)| More { retries, plan, ..More::default() }),
         Some((1, _)) => return Err(broken(format!("a flow of version 1, this is {MORE_VERSION}"))),
         Some((&MORE_VERSION, rest)) => postcard::from_bytes(rest),
         Some((version, _)) => return Err(broken(format!("a part of version {version}, this is {MORE_VERSION}"))),
@@ -99,9 +101,10 @@ pub fn encode(
     state: &State,
     flow: Option<&FlowState>,
     retries: &BTreeMap<String, Retries>,
+    losses: &BTreeMap<String, TopicPatterns>,
 ) -> Result<Vec<u8>, EngineError> {
     // As [`More`] reads it.
-    let more = (MORE_VERSION, flow, retries, &state.plan);
+    let more = (MORE_VERSION, flow, retries, losses, &state.plan);
     let encoded = postcard::to_stdvec(state).and_then(|bytes| postcard::to_extend(&more, bytes));
     encoded.map_err(|error| EngineError::State { ledger: String::new(), why: error.to_string() })
 }
@@ -190,7 +193,7 @@ mod tests {
             let state =
                 State { version: VERSION, rules: "--id key".to_owned(), plan: plan.clone(), ..State::default() };
             let flow = has_flow.then(FlowState::default);
-            let bytes = encode(&state, flow.as_ref(), &BTreeMap::new()).unwrap();
+            let bytes = encode(&state, flow.as_ref(), &BTreeMap::new(), &BTreeMap::new()).unwrap();
             let read = read(Some(&bytes), Path::new("")).unwrap().unwrap();
             assert_eq!((read.rules.as_str(), read.more.flow.is_some(), read.plan), ("--id key", has_flow, plan));
         }

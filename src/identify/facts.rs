@@ -58,7 +58,8 @@ impl BatchFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traffic {
     pub facts: BatchFacts,
-    /// Largest time of a record.
+    /// Smallest and largest time of a record.
+    pub from_ms: i64,
     pub at_ms: i64,
     pub records: u64,
 }

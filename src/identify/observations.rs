@@ -63,8 +63,12 @@ impl Observations {
     /// Records of one batch. Several producers take turns, so some batches back are looked at for the same.
     pub fn passed(&mut self, traffic: Traffic) {
         const BACK: usize = 8;
-        let second = |traffic: &Traffic| traffic.at_ms.div_euclid(1000);
-        let is_same = |known: &&mut Traffic| known.facts == traffic.facts && second(known) == second(&traffic);
+        let second = |ms: i64| ms.div_euclid(1000);
+        let now = second(traffic.at_ms);
+        let is_same = |known: &&mut Traffic| {
+            known.facts == traffic.facts
+                && [known.from_ms, known.at_ms, traffic.from_ms].iter().all(|&ms| second(ms) == now)
+        };
         match self.traffic.iter_mut().rev().take(BACK).find(is_same) {
             Some(known) => known.records += traffic.records,
             None => self.traffic.push(traffic),

@@ -5,7 +5,7 @@
 //! * `periodic`, `bursts`, `attribution`, `combs`: what is looked for
 //! * `counts`: counters that records do not carry
 //! * `origins`: where records come from, for `attribution`
-//! * `hop`, `sessions`, `retries`: what a flow's hop and an audit's findings bring as input
+//! * `hop`, `topic`, `sessions`, `retries`: what a flow's hop, an audit's records and its findings bring as input
 //! * `say`, `summary`: what is said of it
 
 pub mod attribution;
@@ -24,6 +24,7 @@ pub mod sessions;
 pub mod summary;
 pub mod tails;
 pub mod tally;
+pub mod topic;
 
 #[cfg(test)]
 mod simulate;
