@@ -79,3 +79,25 @@ impl Observations {
         self.sightings.offsets.len().max(self.arrivals.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_of_one_second_that_say_the_same_are_one_and_no_record_is_lost() {
+        let mut seen = Observations::default();
+        let traffic = |producer, from_ms, at_ms| {
+            let facts = BatchFacts { producer, ..BatchFacts::NONE };
+            Traffic { facts, from_ms, at_ms, records: 3 }
+        };
+        for (producer, from_ms, at_ms) in
+            [(1, 0, 10), (2, 0, 10), (1, 20, 30), (2, 999, 1_000), (1, 990, 999), (1, 1_001, 1_002)]
+        {
+            seen.passed(traffic(producer, from_ms, at_ms));
+        }
+        let told: Vec<(i64, u64)> =
+            seen.traffic.iter().map(|traffic| (traffic.facts.producer, traffic.records)).collect();
+        assert_eq!(told, [(1, 9), (2, 3), (2, 3), (1, 3)]);
+    }
+}

@@ -86,3 +86,46 @@ impl Neighbours {
         (number < gap.until).then_some(gap)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::finding::Span;
+
+    fn gap(partition: Option<i32>, session: &str, from: i64, until: i64) -> Gap {
+        let facts = BatchFacts { producer: from, leader_epoch: 3, codec: Some(Codec::Zstd), ..BatchFacts::NONE };
+        Gap { partition, session: session.to_owned(), numbers: Span::new(from, until), facts, at_ms: from, key: 9 }
+    }
+
+    #[test]
+    fn a_lost_number_has_the_neighbour_of_the_gap_it_is_in() {
+        let mut neighbours = Neighbours::default();
+        neighbours.note(gap(Some(1), "a", 5, 8));
+        neighbours.note(gap(Some(2), "a", 7, 9));
+        neighbours.note(gap(None, "b", 0, 1));
+        let producer = |partition, session, number| {
+            neighbours.of(partition, session, number).map(|gap| BatchFacts::from(gap.facts).producer)
+        };
+        let found = [
+            (Some(1), "a", 4),
+            (Some(1), "a", 5),
+            (Some(1), "a", 7),
+            (Some(1), "a", 8),
+            (Some(2), "a", 8),
+            (None, "a", 8),
+        ];
+        assert_eq!(found.map(|(p, s, n)| producer(p, s, n)), [None, Some(5), Some(5), None, Some(7), None]);
+        // A number of a session over all partitions might have had any leader.
+        let over_all = BatchFacts::from(neighbours.of(None, "b", 0).unwrap().facts);
+        assert_eq!((over_all.leader_epoch, over_all.codec), (-1, Some(Codec::Zstd)));
+    }
+
+    #[test]
+    fn the_newest_gaps_are_kept() {
+        let mut neighbours = Neighbours::default();
+        let last = 3 * MOST_GAPS as i64;
+        (0..=last).for_each(|n| neighbours.note(gap(Some(0), "a", 2 * n, 2 * n + 1)));
+        assert!((MOST_GAPS / 2 - 1..=MOST_GAPS).contains(&neighbours.gaps.len()));
+        assert!(neighbours.of(Some(0), "a", 2 * last).is_some() && neighbours.of(Some(0), "a", 0).is_none());
+    }
+}
