@@ -7,6 +7,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use sordini::audit::duplicates::Names;
 use sordini::audit::flows::plan::{Flow, Rule, Stage};
 use sordini::audit::flows::{FlowState, Flows};
+use sordini::audit::patterns::origins::Origin;
+use sordini::identify::Observations;
+use sordini::identify::facts::BatchFacts;
 use sordini::identify::steps::Step;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -44,7 +47,7 @@ fn step(n: u64, at_ms: i64) -> Step {
         stream_time: at_ms,
         rank: n,
         checksum: n,
-        producer: 1_000,
+        facts: u32::MAX,
         agree: n,
         lanes: 0,
         key: n as u32 | 1,
@@ -68,8 +71,22 @@ fn traffic() -> Vec<(usize, Step)> {
     all
 }
 
+/// What the first stage's reader hands over of it.
+fn orders(traffic: &[(usize, Step)]) -> Observations {
+    let mut seen = Observations::default();
+    for (_, step) in traffic.iter().filter(|(stage, _)| *stage == 0) {
+        if seen.steps.len().is_multiple_of(100) {
+            let producer = 1_000 + seen.steps.len() as i64 / 100 % 8;
+            seen.batch(BatchFacts { producer, producer_epoch: 0, leader_epoch: 3, ..BatchFacts::NONE });
+        }
+        seen.steps.push(*step);
+    }
+    seen
+}
+
 fn matching(c: &mut Criterion) {
     let (flow, traffic) = (flow(), traffic());
+    let orders = orders(&traffic);
     let mut group = c.benchmark_group("flows");
     group.throughput(Throughput::Elements(traffic.len() as u64));
     group.bench_function("two stages in order", |b| {
@@ -77,8 +94,10 @@ fn matching(c: &mut Criterion) {
             || Flows::new(flow.clone(), FlowState::default()),
             |flows| {
                 let mut out = Vec::new();
+                let mut origins = flows.origins(0, 0, &orders).into_iter();
                 for (stage, step) in &traffic {
-                    flows.take(step, *stage, *stage as u32, &Plain, &mut out);
+                    let origin = if *stage == 0 { origins.next().unwrap_or_default() } else { Origin::default() };
+                    flows.take(step, origin, *stage, *stage as u32, &Plain, &mut out);
                 }
                 assert!(out.is_empty() && !flows.is_waiting());
                 black_box(flows.summary().open)

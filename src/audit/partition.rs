@@ -8,8 +8,11 @@ use uuid::Uuid;
 
 use super::finding::{Finding, Grade, Kind, Span};
 use super::offsets::{Offsets, offset_gap};
+use super::patterns::topic::sampling::Sampler;
 use super::producers::Producers;
 use super::times::Times;
+use crate::identify::facts::{BatchFacts, Gap, Sampled, Traffic};
+use crate::identify::hash::key_hash;
 use crate::identify::{Identifier, Observations, extract::Misfit};
 use crate::ledger::Producer;
 use crate::source::{Batch, Cleanup, Damage};
@@ -100,11 +103,19 @@ pub struct PartitionAudit {
     pub rules: PartitionRules,
     /// `None` when no rule needs to look into records.
     identifier: Option<Identifier>,
+    /// Which records are looked at for patterns of losses.
+    sampler: Option<Sampler>,
 }
 
 impl PartitionAudit {
     pub fn new(state: PartitionState, rules: PartitionRules, identifier: Option<Identifier>) -> Self {
-        Self { state, rules, identifier }
+        Self { state, rules, identifier, sampler: None }
+    }
+
+    /// Gathers what patterns of losses are made from.
+    pub fn sampled(self) -> Self {
+        let sampler = Some(Sampler::new(self.state.partition));
+        Self { sampler, ..self }
     }
 
     /// Checks one batch. `now` is the auditor's clock in milliseconds.
@@ -119,7 +130,13 @@ impl PartitionAudit {
             check_epoch(&mut state.leader_epoch, header.leader_epoch, header.base_offset, &place, out);
             let offsets = &state.offsets;
             let (log_start, blind) = (offsets.log_start, offsets.blind_until);
+            let said = out.len();
             state.producers.observe(header, log_start, blind, rules.cleanup, &place, out);
+            // Numbers of the application's own tell more.
+            if self.sampler.is_some() && !self.identifier.as_ref().is_some_and(Identifier::is_numbered) {
+                let facts = BatchFacts::of(header).plain();
+                seen.gaps.extend(out[said..].iter().filter_map(|finding| gap(finding, facts, header.max_timestamp)));
+            }
         }
         if state.offsets.enter(&batch, rules.cleanup, &place, out) {
             self.records(batch, now, seen, out);
@@ -127,7 +144,7 @@ impl PartitionAudit {
     }
 
     fn records(&mut self, batch: Batch<'_>, now: i64, seen: &mut Observations, out: &mut Vec<Finding>) {
-        let Self { state, rules, identifier } = self;
+        let Self { state, rules, identifier, sampler } = self;
         let PartitionState { topic, partition, offsets, stream_time, .. } = state;
         let place = Place { topic, partition: *partition };
         let first = offsets.position;
@@ -136,10 +153,18 @@ impl PartitionAudit {
         let mut missing: Option<Span> = None;
         let mut next = first;
         let total = batch.records.remaining();
-        let mut rank = offsets.records;
+        let before = offsets.records;
+        let mut rank = before;
         let is_anonymous = batch.header.is_none_or(|header| header.producer_id < 0);
         if let Some(identifier) = identifier {
             note_producer(&batch, seen, identifier.rows(seen));
+            if identifier.is_stage() || (sampler.is_some() && identifier.is_numbered()) {
+                seen.batch(batch.header.map_or(BatchFacts::NONE, BatchFacts::of));
+            }
+        }
+        let facts = batch.header.map_or(BatchFacts::NONE, BatchFacts::of).plain();
+        if let Some(sampler) = sampler {
+            sampler.begin(first, rank);
         }
 
         for record in batch.records {
@@ -175,6 +200,16 @@ impl PartitionAudit {
                 note_misfit(misfit, record.offset, &place, &mut state.unidentified, &mut state.samples);
             }
             rank += 1;
+            if let Some(sampler) = sampler
+                && let Some(rank) = sampler.take(record.offset)
+            {
+                let arrival = seen.arrivals.last().filter(|arrival| arrival.offset == record.offset);
+                let session = arrival.map(|arrival| arrival.session);
+                seen.samples.push(Sampled { rank, facts, at_ms: time, key: key_hash(&record), session });
+            }
+        }
+        if let (Some(_), Some((from_ms, at_ms))) = (&sampler, times) {
+            seen.passed(Traffic { facts, from_ms, at_ms, records: rank - before });
         }
         offsets.observed(next, stretch, times);
         if is_anonymous {
@@ -288,6 +323,13 @@ fn merge(known: Option<Span>, new: Option<Span>) -> Option<Span> {
         (Some(a), Some(b)) => Some(Span::new(a.from.min(b.from), a.until.max(b.until))),
         (known, new) => known.or(new),
     }
+}
+
+/// What a producer's numbers lack, for patterns.
+fn gap(finding: &Finding, facts: BatchFacts, at_ms: i64) -> Option<Gap> {
+    let numbers = finding.numbers.filter(|_| finding.kind == Kind::SequenceGap)?;
+    let session = finding.session.clone()?;
+    Some(Gap { partition: finding.partition, session, numbers, facts, at_ms, key: 0 })
 }
 
 /// Remembers from which row on the batch's producer wrote them.

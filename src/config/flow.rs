@@ -57,6 +57,8 @@ pub struct StageFile {
     agree: Vec<Spec>,
     amount: Option<Spec>,
     number: Option<Spec>,
+    /// The header that tells which deployment wrote a record.
+    deploy: Option<Spec>,
     slo: Option<SloFile>,
 }
 
@@ -136,10 +138,15 @@ impl FlowFile {
                 );
             }
             stages.push(self.stage(number, stage, &choices)?);
-            rules.push((
-                id,
-                StageRules { agree: stage.agree.clone(), amount: stage.amount.clone(), number: stage.number.clone() },
-            ));
+            let deploy = match &stage.deploy {
+                None => None,
+                Some(Spec::Header(name)) => Some(name.clone()),
+                Some(other) => {
+                    return wrong(&other.to_string(), format!("{other} is no header; deploy is header:NAME"));
+                }
+            };
+            let (agree, amount, number) = (stage.agree.clone(), stage.amount.clone(), stage.number.clone());
+            rules.push((id, StageRules { agree, amount, number, deploy }));
         }
         let clock_bound_ms = self.clock_bound.unwrap_or(CLOCK_BOUND).as_millis() as i64;
         let most_open = self.max_open.unwrap_or(MOST_OPEN).max(1);

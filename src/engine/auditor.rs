@@ -16,6 +16,7 @@ use super::{Chunk, EngineError, Message, Observer, Progress, Settings};
 use crate::audit::duplicates::Duplicates;
 use crate::audit::finding::{Finding, Grade, Kind, Rung};
 use crate::audit::patterns::retries::Retries;
+use crate::audit::patterns::topic::TopicPatterns;
 use crate::audit::sessions::SessionRules;
 use crate::identify::{IdentityHasher, Observations};
 use crate::ledger::{Damage, Ledger, Part};
@@ -60,6 +61,10 @@ pub struct Auditor<'a> {
     pub(super) flow: Option<Carried>,
     /// By topic: identities that came again lately.
     pub(super) retries: BTreeMap<String, Retries>,
+    /// By topic: what its losses may have in common.
+    pub(super) losses: BTreeMap<String, TopicPatterns>,
+    /// By session: hash of the key that names it.
+    pub(super) keys: FxHashMap<u64, u32>,
     /// The journal's findings by id, once somebody asked for them while the audit runs.
     pub(super) known: Option<BTreeMap<String, Finding>>,
 }
@@ -91,6 +96,7 @@ impl<'a> Auditor<'a> {
         }
         let more = std::mem::take(&mut state.more);
         let (flow, retries) = (Carried::new(settings, more.flow, ledger.secret()), more.retries);
+        let losses = more.losses;
         let session_rules = SessionRules {
             wait_ms: settings.wait.as_millis() as i64,
             start: settings.sequence_start,
@@ -117,6 +123,8 @@ impl<'a> Auditor<'a> {
             dirty: false,
             flow,
             retries,
+            losses,
+            keys: FxHashMap::default(),
             aged: false,
             known: None,
         };
@@ -217,6 +225,7 @@ impl<'a> Auditor<'a> {
         progress.bytes.fetch_add(state.offsets.bytes.saturating_sub(known.offsets.bytes), Ordering::Relaxed);
         self.sessions(index, &mut seen);
         self.take_steps(index, &mut seen);
+        self.take_losses(index, &mut seen);
         self.watch_retries(index, &seen);
         self.state.partitions[index as usize] = *state;
         self.fresh.extend(findings);
@@ -290,7 +299,11 @@ impl<'a> Auditor<'a> {
             changed.into_iter().map(|(identity, _)| identity).collect()
         };
         let flow = self.flow.as_ref().map(|carried| &carried.flows.state);
-        self.ledger.commit(&state::encode(&self.state, flow, &self.retries)?, &entries, self.slowest_second())?;
+        self.ledger.commit(
+            &state::encode(&self.state, flow, &self.retries, &self.losses)?,
+            &entries,
+            self.slowest_second(),
+        )?;
         (self.dirty, self.aged) = (false, false);
 
         if let Some(known) = &mut self.known {

@@ -19,6 +19,7 @@ struct Facts {
     compacted: bool,
     hides_headers: bool,
     has_topic_id: bool,
+    is_compared: bool,
 }
 
 /// What was asked of the checks.
@@ -29,6 +30,8 @@ pub struct Asked<'a> {
     pub flow: bool,
     /// Lines of text instead of a log.
     pub is_text: bool,
+    /// Whether a topic's losses are compared with what arrived.
+    pub is_compared: &'a dyn Fn(&str) -> bool,
 }
 
 /// `partitions` with what the source said of each in this run; `refused` are topics that could not be read at all.
@@ -51,6 +54,7 @@ pub fn not_checked<'a>(
     }
     let mut out = Vec::new();
     for (topic, facts) in topics {
+        let facts = Facts { is_compared: (asked.is_compared)(topic), ..facts };
         let mut say = |kinds: &[Kind], why: &str| {
             let (topic, kinds, why) = (topic.to_owned(), kinds.to_vec(), why.to_owned());
             out.push(NotChecked { topic, kinds, why });
@@ -106,10 +110,21 @@ fn identities(facts: &Facts, rules: &Rules, say: &mut dyn FnMut(&[Kind], &str)) 
 fn patterns(facts: &Facts, asked: &Asked<'_>, say: &mut dyn FnMut(&[Kind], &str)) {
     use Kind::{Burst, DimensionalLoss, MissingStage, PeriodicLoss, RetryComb, StageMismatch, UnexpectedRecord};
     let costs_rows = asked.rules.row_identity().is_some() || asked.rules.identity_is_number();
+    let is_numbered = asked.rules.sequence.is_some() && facts.unidentified < facts.records;
     if !asked.flow {
-        say(&[MissingStage, UnexpectedRecord, StageMismatch, DimensionalLoss], "the topic is no stage of a flow");
+        say(&[MissingStage, UnexpectedRecord, StageMismatch], "the topic is no stage of a flow");
     }
-    if !asked.flow && (asked.rules.sequence.is_none() || facts.unidentified >= facts.records) {
+    if !asked.flow && !is_numbered && facts.producers == 0 {
+        say(
+            &[DimensionalLoss],
+            "nothing shows what is lost; idempotent producers, --session and --sequence, or a flow, do",
+        );
+    } else if !facts.is_compared && facts.records > 0 {
+        let most = super::losses::MOST_TOPICS;
+        let why = format!("its losses are not compared with what arrived; those of the first {most} topics are");
+        say(&[DimensionalLoss], &why);
+    }
+    if !asked.flow && !is_numbered {
         say(&[PeriodicLoss, Burst], "nothing counts what may be lost; --session and --sequence, or a flow, do");
     }
     if !costs_rows {
@@ -151,16 +166,17 @@ mod tests {
     }
 
     fn missed(states: &[PartitionState], refused: &[&str], rules: &Rules, start: Option<i64>) -> Vec<(String, Kind)> {
-        let asked = Asked { flow: false, rules, sequence_start: start, is_text: false };
+        let asked =
+            Asked { flow: false, rules, sequence_start: start, is_text: false, is_compared: &|topic| topic != "z" };
         let partitions = states.iter().map(|state| (state, None));
         let all = not_checked(partitions, refused.iter().copied(), &asked);
         all.iter().flat_map(|m| m.kinds.iter().map(|&kind| (m.topic.clone(), kind))).collect()
     }
 
-    use Kind::{Burst, PeriodicLoss, RetryComb};
+    use Kind::{Burst, DimensionalLoss, PeriodicLoss, RetryComb};
 
     /// What a flow alone can show.
-    const FLOW: [Kind; 4] = [Kind::MissingStage, Kind::UnexpectedRecord, Kind::StageMismatch, Kind::DimensionalLoss];
+    const FLOW: [Kind; 3] = [Kind::MissingStage, Kind::UnexpectedRecord, Kind::StageMismatch];
 
     fn on(topic: &str, kinds: &[Kind]) -> Vec<(String, Kind)> {
         kinds.iter().map(|&kind| (topic.to_owned(), kind)).collect()
@@ -183,9 +199,12 @@ mod tests {
         let anonymous = [state("a", 10, 0)];
         let none = Rules::default();
         let all = [SequenceGap, HeadLoss, TailLoss, Reorder, Duplicate, Conflict];
-        let lossless = [PeriodicLoss, Burst];
+        let lossless = [DimensionalLoss, PeriodicLoss, Burst];
         let with = |some: &[Kind], more: &[Kind]| on("a", &[some, &FLOW, more].concat());
-        assert_eq!(missed(&anonymous, &[], &none, None), with(&all, &[PeriodicLoss, Burst, RetryComb]));
+        assert_eq!(
+            missed(&anonymous, &[], &none, None),
+            with(&all, &[DimensionalLoss, PeriodicLoss, Burst, RetryComb])
+        );
 
         let id = Rules { id: Some(Spec::Key), ..Rules::default() };
         assert_eq!(missed(&anonymous, &[], &id, None), with(&[SequenceGap, HeadLoss, TailLoss, Reorder], &lossless));
@@ -198,5 +217,9 @@ mod tests {
         let mut misfits = state("a", 10, 0);
         misfits.unidentified = 10;
         assert_eq!(missed(&[misfits], &[], &ended, Some(0)), with(&all, &lossless));
+
+        // One topic more than are compared.
+        let beyond = missed(&[state("z", 10, 1)], &[], &ended, Some(0));
+        assert_eq!(beyond, on("z", &[&FLOW[..], &[DimensionalLoss]].concat()));
     }
 }

@@ -10,7 +10,7 @@ use crate::audit::finding::{Finding, Grade, Kind};
 use crate::audit::flows::plan::{Flow, Rule};
 use crate::audit::flows::{Doubt, Flows, Sight, StageClock};
 use crate::identify::{IdentityHasher, Observations, Rules, Spec, StageRules};
-use crate::ledger::{Seen, Sightings};
+use crate::ledger::Seen;
 
 /// A flow, and how each of its stages' records are read.
 #[derive(Clone, Debug)]
@@ -81,10 +81,10 @@ impl Auditor<'_> {
         if let Some(first) = seen.steps.first() {
             carried.flows.state.begins(index, first.stream_time);
         }
-        let mut producers = ProducersOf { rows: &seen.sightings, row: 0, next: 0, producer: -1 };
-        for mut step in seen.steps.drain(..) {
-            step.producer = producers.of(step.offset);
-            carried.flows.take(&step, stage, index, &names, &mut self.fresh);
+        let origins = carried.flows.origins(stage, index, seen);
+        for (row, step) in seen.steps.drain(..).enumerate() {
+            let origin = origins.get(row).copied().unwrap_or_default();
+            carried.flows.take(&step, origin, stage, index, &names, &mut self.fresh);
         }
     }
 
@@ -150,28 +150,6 @@ impl Auditor<'_> {
             finding.count = given_up;
             out.push(finding);
         }
-    }
-}
-
-/// Who wrote each row, asked for in the order of the rows.
-struct ProducersOf<'a> {
-    rows: &'a Sightings,
-    row: usize,
-    next: usize,
-    producer: i64,
-}
-
-impl ProducersOf<'_> {
-    fn of(&mut self, offset: i64) -> i64 {
-        while self.rows.offsets.get(self.row).is_some_and(|&at| at < offset) {
-            self.row += 1;
-        }
-        while let Some(&(from, producer)) = self.rows.producers.get(self.next)
-            && from as usize <= self.row
-        {
-            (self.producer, self.next) = (producer.id, self.next + 1);
-        }
-        self.producer
     }
 }
 

@@ -9,6 +9,7 @@ mod auditor;
 mod checked;
 mod flows;
 pub mod index;
+mod losses;
 mod partitions;
 mod report;
 mod sessions;

@@ -92,7 +92,8 @@ impl Partitions {
         let rules = self.flow.as_ref().map_or_else(|| self.rules.clone(), |flow| flow.rules(topic, &self.rules));
         let identifier =
             rules.need_records().then(|| Identifier::new(rules.clone(), &self.secret, topic, entry.state.partition));
-        Some(PartitionAudit::new(entry.state.clone(), self.rules_for(info), identifier))
+        let audit = PartitionAudit::new(entry.state.clone(), self.rules_for(info), identifier);
+        Some(if self.flow.is_some() { audit } else { audit.sampled() })
     }
 
     pub fn len(&self) -> usize {

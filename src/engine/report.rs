@@ -109,8 +109,9 @@ impl Auditor<'_> {
             };
             found.findings.extend(retries.report().comb.map(|comb| subject.comb(&comb)));
         }
-        if let Some(carried) = &self.flow {
-            carried.flows.patterns(self.settings.follow, &mut found);
+        match &self.flow {
+            Some(carried) => carried.flows.patterns(self.settings.follow, &mut found),
+            None => self.common_causes(findings, &mut found),
         }
         found
     }
@@ -209,6 +210,7 @@ impl Auditor<'_> {
             sequence_start: self.settings.sequence_start,
             flow: self.flow.is_some(),
             is_text: self.is_text,
+            is_compared: &|topic| self.flow.is_some() || self.losses.contains_key(topic),
         };
         not_checked(partitions, refused.iter().map(|(topic, ..)| &**topic), &asked)
     }

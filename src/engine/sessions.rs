@@ -5,9 +5,13 @@ use rustc_hash::FxHashMap;
 use super::auditor::Auditor;
 use crate::audit::finding::Rung;
 use crate::audit::sessions::Lane;
+use crate::identify::facts::{BatchFacts, Gap};
 use crate::identify::observations::Says;
 use crate::identify::{Arrival, IdentityHasher, Observations};
 use crate::ledger::Sightings;
+
+/// Sessions that are named by a key of which the key's hash is remembered.
+const MOST_KEYS: usize = 1 << 18;
 
 impl Auditor<'_> {
     pub(super) fn sessions(&mut self, index: u32, seen: &mut Observations) {
@@ -16,6 +20,9 @@ impl Auditor<'_> {
         }
         if seen.arrivals.is_empty() {
             return;
+        }
+        if self.keys.len() < MOST_KEYS {
+            self.keys.extend(seen.keys.drain(..));
         }
         let others = self.slowest_of_topic(index, true);
         let partition = &self.state.partitions[index as usize];
@@ -43,6 +50,13 @@ impl Auditor<'_> {
                 lane.slowest = others.min(arrival.stream_time);
             }
             let incarnation = self.state.sessions.arrive(arrival, &lane, &self.session_rules, &mut self.fresh);
+            if let Some((session, numbers)) = self.state.sessions.opened().filter(|_| self.flow.is_none()) {
+                let partition = (!self.session_rules.topic_scope).then_some(lane.partition);
+                let batch = seen.batches.partition_point(|(from, _)| *from as usize <= row).checked_sub(1);
+                let facts = batch.map_or(BatchFacts::NONE, |batch| seen.batches[batch].1).plain();
+                let key = self.keys.get(&arrival.session).copied().unwrap_or(0);
+                seen.gaps.push(Gap { partition, session, numbers, facts, at_ms: arrival.timestamp, key });
+            }
             if let (true, Says::Number(number)) = (by_number, arrival.says) {
                 let identity = number_identity(&mut topic.hasher, arrival.session, incarnation, number);
                 push_row(&mut seen.sightings, arrival, identity);

@@ -12,11 +12,15 @@ use crate::audit::flows::FlowState;
 use crate::audit::flows::plan::Flow;
 use crate::audit::partition::PartitionState;
 use crate::audit::patterns::retries::Retries;
+use crate::audit::patterns::topic::TopicPatterns;
 use crate::audit::sessions::Sessions;
 use crate::ledger::Ledger;
 
 /// Raised when the form of the state changes.
 const VERSION: u16 = 1;
+/// Raised when the form of what is written behind it changes. The first one had no such byte: there stands whether there is a
+/// flow, 0 or 1.
+const MORE_VERSION: u8 = 4;
 
 #[derive(Default, Serialize, Deserialize)]
 pub struct State {
@@ -39,6 +43,7 @@ pub struct State {
 pub struct More {
     pub flow: Option<FlowState>,
     pub retries: BTreeMap<String, Retries>,
+    pub losses: BTreeMap<String, TopicPatterns>,
     plan: Option<FlowPlan>,
 }
 
@@ -80,10 +85,15 @@ pub fn read(bytes: Option<&[u8]>, dir: &Path) -> Result<Option<State>, EngineErr
         Err(error) => return Err(broken(error.to_string())),
     }
     let (mut state, rest) = postcard::take_from_bytes::<State>(bytes).map_err(|error| broken(error.to_string()))?;
-    if !rest.is_empty() {
-        state.more = postcard::from_bytes(rest).map_err(|error| broken(error.to_string()))?;
-        state.plan = state.more.plan.take();
-    }
+    let more = match rest.split_first() {
+        None => Ok(More::default()),
+        Some((0, rest)) => postcard::from_bytes(rest).map(|(retries, plan)| More { retries, plan, ..More::default() }),
+        Some((1, _)) => return Err(broken(format!("a flow of version 1, this is {MORE_VERSION}"))),
+        Some((&MORE_VERSION, rest)) => postcard::from_bytes(rest),
+        Some((version, _)) => return Err(broken(format!("a part of version {version}, this is {MORE_VERSION}"))),
+    };
+    state.more = more.map_err(|error| broken(error.to_string()))?;
+    state.plan = state.more.plan.take();
     Ok(Some(state))
 }
 
@@ -91,9 +101,10 @@ pub fn encode(
     state: &State,
     flow: Option<&FlowState>,
     retries: &BTreeMap<String, Retries>,
+    losses: &BTreeMap<String, TopicPatterns>,
 ) -> Result<Vec<u8>, EngineError> {
     // As [`More`] reads it.
-    let more = (flow, retries, &state.plan);
+    let more = (MORE_VERSION, flow, retries, losses, &state.plan);
     let encoded = postcard::to_stdvec(state).and_then(|bytes| postcard::to_extend(&more, bytes));
     encoded.map_err(|error| EngineError::State { ledger: String::new(), why: error.to_string() })
 }
@@ -182,9 +193,25 @@ mod tests {
             let state =
                 State { version: VERSION, rules: "--id key".to_owned(), plan: plan.clone(), ..State::default() };
             let flow = has_flow.then(FlowState::default);
-            let bytes = encode(&state, flow.as_ref(), &BTreeMap::new()).unwrap();
+            let bytes = encode(&state, flow.as_ref(), &BTreeMap::new(), &BTreeMap::new()).unwrap();
             let read = read(Some(&bytes), Path::new("")).unwrap().unwrap();
             assert_eq!((read.rules.as_str(), read.more.flow.is_some(), read.plan), ("--id key", has_flow, plan));
+        }
+    }
+
+    #[test]
+    fn what_an_older_version_wrote_is_read_or_refused_and_never_misread() {
+        let state = State { version: VERSION, rules: "--id key".to_owned(), ..State::default() };
+        let bytes = postcard::to_stdvec(&state).unwrap();
+        // The first form, as it was written.
+        let retries = BTreeMap::from([("t".to_owned(), Retries::default())]);
+        let without = postcard::to_extend(&(None::<u8>, &retries, None::<FlowPlan>), bytes.clone()).unwrap();
+        let read_back = read(Some(&without), Path::new("")).unwrap().unwrap();
+        assert_eq!((read_back.more.flow.is_some(), read_back.more.retries.len()), (false, 1));
+        for (form, named) in [(1u8, "a flow of version 1"), (9, "a part of version 9")] {
+            let bytes = postcard::to_extend(&(form, &retries, None::<FlowPlan>), bytes.clone()).unwrap();
+            let Err(EngineError::State { why, .. }) = read(Some(&bytes), Path::new("")) else { panic!("{form}") };
+            assert!(why.starts_with(named), "{why}");
         }
     }
 }

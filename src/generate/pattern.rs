@@ -79,7 +79,7 @@ impl Pattern {
 
     fn dimensional(tied: &Where, layout: &Layout) -> Self {
         let (dimension, value, border) = match tied.attribute {
-            Attribute::Producer(producer) => ("producer".to_owned(), format!("p{producer}"), None),
+            Attribute::Producer(producer) => ("session".to_owned(), format!("p{producer}"), None),
             Attribute::Partition(partition) => ("partition".to_owned(), partition.to_string(), None),
             Attribute::KeyClass { modulus, residue } => (format!("key-hash-mod-{modulus}"), residue.to_string(), None),
             Attribute::Larger(size) => {

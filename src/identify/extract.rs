@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::hash::{IdentityHasher, checksum};
+use super::hash::{IdentityHasher, checksum, key_hash};
 use super::json::{Found, Pointer};
 use super::observations::{Arrival, Observations, Says};
 use super::spec::Spec;
@@ -112,13 +112,24 @@ impl Identifier {
         let identified = self.identify(record, checksum, out).and_then(|()| match (&self.rules.stage, rows) {
             (Some(stage), rows) if rows < out.sightings.identities.len() => {
                 let id = self.hasher.turn(out.sightings.identities[rows]);
-                out.steps.push(Step { stream_time, rank, ..stage.step(record, id, checksum)? });
+                let step = stage.step(record, id, checksum)?;
+                let facts = out.facts.number(record, stage.deploy.as_deref());
+                out.steps.push(Step { stream_time, rank, facts, ..step });
                 Ok(())
             }
             _ => Ok(()),
         });
         let numbered = self.number(record, checksum, stream_time, out);
         identified.and(numbered)
+    }
+
+    /// Whether the topic is a stage of a flow.
+    pub fn is_stage(&self) -> bool {
+        self.rules.stage.is_some()
+    }
+
+    pub fn is_numbered(&self) -> bool {
+        self.rules.sequence.is_some()
     }
 
     /// Rows gathered so far of which the producers are noted: sightings, or what will become of them.
@@ -184,6 +195,9 @@ impl Identifier {
             self.last_session = Some(name);
             if self.known.insert(name) {
                 out.labels.push((name, label(&self.rules, &session, name)));
+                if self.rules.session == Some(Spec::Key) {
+                    out.keys.push((name, key_hash(record)));
+                }
             }
         }
         let (offset, timestamp) = (record.offset, record.timestamp);

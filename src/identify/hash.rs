@@ -55,6 +55,12 @@ impl IdentityHasher {
     }
 }
 
+/// The key's hash as patterns of losses know it; 0 without a key.
+#[inline]
+pub fn key_hash(record: &Record<'_>) -> u32 {
+    record.key.map_or(0, |key| xxh3_64(key) as u32)
+}
+
 /// Checksum of a record's content: key and value; headers may differ between a record and its retry.
 #[inline]
 pub fn checksum(record: &Record<'_>) -> u64 {

@@ -5,6 +5,7 @@
 //! in silence.
 
 pub mod extract;
+pub mod facts;
 pub mod hash;
 pub mod json;
 pub mod observations;

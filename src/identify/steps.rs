@@ -3,6 +3,8 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::extract::{Misfit, field};
+use super::facts::NO_FACTS;
+use super::hash::key_hash;
 use super::spec::Spec;
 use crate::wire::Record;
 
@@ -16,6 +18,8 @@ pub struct StageRules {
     pub agree: Vec<Spec>,
     pub amount: Option<Spec>,
     pub number: Option<Spec>,
+    /// The header that tells which deployment wrote a record.
+    pub deploy: Option<String>,
 }
 
 /// One record of a stage.
@@ -29,8 +33,8 @@ pub struct Step {
     /// Records observed on the partition before it.
     pub rank: u64,
     pub checksum: u64,
-    /// Id of its producer; −1 when the batch names none.
-    pub producer: i64,
+    /// Number of what else the record says, among those of its stretch.
+    pub facts: u32,
     /// Hash of everything that must agree, and 8 bits of each of the first four parts.
     pub agree: u64,
     pub lanes: u32,
@@ -62,10 +66,10 @@ impl StageRules {
             stream_time: 0,
             rank: 0,
             checksum,
-            producer: -1,
+            facts: NO_FACTS,
             agree,
             lanes,
-            key: record.key.map_or(0, |key| xxh3_64(key) as u32),
+            key: key_hash(record),
             size: (usize::BITS - record.value.map_or(0, <[u8]>::len).leading_zeros()) as u8,
             amount: read(self.amount.as_ref(), record, millionths)?,
             number: read(self.number.as_ref(), record, |text| text.parse().ok())?,

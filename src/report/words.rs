@@ -215,7 +215,12 @@ fn sought(searched: &Searched) -> String {
         }
         _ => "that is too few to show any".to_owned(),
     };
-    format!("no period in what is {} by {counter}: among {}, {what}", searched.what, plural(limits.trials, "number"))
+    let among = plural(limits.trials, "number");
+    let uncovered = match searched.uncovered {
+        0 => String::new(),
+        records => format!("; {} of other keys are not covered", plural(records, "record")),
+    };
+    format!("no period in what is {} by {counter}: among {among}, {what}{uncovered}", searched.what)
 }
 
 /// `900 aborted, 12 control`.

@@ -57,6 +57,13 @@ fn what_a_worker_drops_by_an_attribute_is_named_with_its_value() {
 }
 
 #[test]
+fn what_an_audit_misses_of_one_session_or_partition_or_after_a_moment_is_named() {
+    for fault in ["producer:p2@5%", "partition:1@5%", "after:60%@5%"] {
+        assert_exact(&[&format!("lose-where={fault}"), "lose=0.1%"], false);
+    }
+}
+
+#[test]
 fn what_every_nth_number_loses_is_named_with_its_residue() {
     assert_exact(&["lose-every=500", "lose-burst=0.02%x20", "duplicate=0.1%", "swap=0.1%", "tail-loss=4"], false);
     assert_exact(&["lose-every=100:residue=7:jitter=1:rate=80%"], false);

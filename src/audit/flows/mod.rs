@@ -8,7 +8,12 @@
 //! caller asks the ledger whether the other side was seen after all. So memory that runs out costs details, not truth.
 //! No I/O, no clock.
 
+#[cfg(test)]
+mod causes;
+mod compare;
+mod fates;
 mod hop;
+mod judge;
 mod open;
 pub mod plan;
 pub mod say;
@@ -23,11 +28,14 @@ use serde::{Deserialize, Serialize};
 
 use super::duplicates::Names;
 use super::finding::Finding;
-use super::patterns::attribution::UNKNOWN;
-use super::patterns::hop::{HopPatterns, Sent};
-use super::patterns::say::Subject;
-use super::patterns::summary::Found;
+use super::patterns::counts::keys::Keys;
+use super::patterns::counts::times::Times;
+use super::patterns::hop::HopPatterns;
+use super::patterns::origins::{Origin, Origins};
+use crate::identify::Observations;
 use crate::identify::steps::Step;
+use compare::HopsAt;
+use fates::{Codes, Fate, Fated};
 use hop::Hop;
 pub use open::Sight;
 use open::{Lack, Open};
@@ -35,8 +43,6 @@ use plan::{Flow, Rule};
 
 /// Findings listed per flow; beyond them only the counts grow.
 const LISTED: u64 = 10_000;
-/// Share of the open transactions that is given up at once when there are too many.
-const GIVEN_UP: usize = 8;
 
 /// How far a stage's topic has been read.
 #[derive(Clone, Copy, Debug)]
@@ -79,22 +85,6 @@ struct Missed {
     open: Open,
 }
 
-/// What became of a transaction at a stage, for whoever looks for patterns in losses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fate {
-    stage: usize,
-    upstream: Sight,
-    fate: Fated,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fated {
-    Matched,
-    Lost,
-    /// What was lost has arrived.
-    Found,
-}
-
 /// Everything that outlives a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FlowState {
@@ -110,6 +100,10 @@ pub struct FlowState {
     hops: Vec<Hop>,
     /// What its losses have in common.
     patterns: Vec<HopPatterns>,
+    /// By stage, of all its records where another stage comes after it: how many of each key, and when.
+    keys: Vec<Keys>,
+    times: Vec<Times>,
+    origins: Vec<Origins>,
     /// Findings that were not listed, and transactions given up to bound memory.
     unlisted: u64,
     given_up: u64,
@@ -140,17 +134,12 @@ impl FlowState {
 pub struct Flows {
     pub flow: Arc<Flow>,
     pub state: FlowState,
+    /// By stage: another one comes after it.
+    leads: Vec<bool>,
     /// What became of transactions since the patterns were told.
     fates: Vec<Fate>,
-    /// Codes of partitions and producers by stage, as the patterns gave them.
-    codes: FxHashMap<(usize, Named), u32>,
-}
-
-/// What the patterns have a code for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Named {
-    Partition(i32),
-    Producer(i64),
+    /// By stage, as the patterns gave them.
+    codes: Vec<Codes>,
 }
 
 impl Flows {
@@ -158,7 +147,13 @@ impl Flows {
         state.seen.resize(flow.stages.len(), (0, 0));
         state.hops.resize(flow.stages.len(), Hop::default());
         state.patterns.resize(flow.stages.len(), HopPatterns::default());
-        Self { flow, state, fates: Vec::new(), codes: FxHashMap::default() }
+        state.keys.resize(flow.stages.len(), Keys::default());
+        state.times.resize(flow.stages.len(), Times::default());
+        state.origins.resize(flow.stages.len(), Origins::default());
+        let leads = |number: usize| flow.stages.iter().any(|stage| stage.after == Some(number));
+        let leads = (0..flow.stages.len()).map(leads).collect();
+        let codes = vec![Codes::default(); flow.stages.len()];
+        Self { flow, state, leads, fates: Vec::new(), codes }
     }
 
     pub fn is_full(&self) -> bool {
@@ -202,9 +197,31 @@ impl Flows {
         self.state.values.entry(id).or_insert_with(|| value.to_owned());
     }
 
+    /// Where a stretch of a stage's records comes from, one for each step; none where no stage comes after it.
+    pub fn origins(&mut self, stage: usize, partition: u32, seen: &Observations) -> Vec<Origin> {
+        if !self.leads[stage] {
+            return Vec::new();
+        }
+        self.state.origins[stage].of(partition, &seen.steps, &seen.batches, seen.facts.all())
+    }
+
     /// Takes in one record of a stage.
-    pub fn take(&mut self, step: &Step, stage: usize, partition: u32, names: &dyn Names, out: &mut Vec<Finding>) {
-        let sight = Sight::of(step, stage as u8, partition);
+    pub fn take(
+        &mut self,
+        step: &Step,
+        origin: Origin,
+        stage: usize,
+        partition: u32,
+        names: &dyn Names,
+        out: &mut Vec<Finding>,
+    ) {
+        let mut sight = Sight::of(step, stage as u8, partition);
+        if self.leads[stage] {
+            // Whoever counts what the stage has counts repeats too.
+            sight.key_rank = self.state.keys[stage].count(step.key);
+            self.state.times[stage].saw(step.timestamp);
+            sight.origin = origin;
+        }
         if !self.state.missed.is_empty() {
             self.found(step.id, &sight, names, out);
         }
@@ -237,53 +254,6 @@ impl Flows {
         self.tell(names);
     }
 
-    /// Tells the patterns what became of transactions.
-    fn tell(&mut self, names: &dyn Names) {
-        for Fate { stage, upstream, fate } in self.fates.drain(..) {
-            let patterns = &mut self.state.patterns[stage];
-            let (_, partition) = names.name(upstream.partition);
-            let place = self.codes.entry((stage, Named::Partition(partition)));
-            let partition_code = *place.or_insert_with(|| patterns.partition(partition));
-            let producer = match upstream.producer {
-                id if id < 0 => UNKNOWN,
-                id => *self.codes.entry((stage, Named::Producer(id))).or_insert_with(|| patterns.producer(id)),
-            };
-            let sent = Sent {
-                partition,
-                partition_code,
-                producer,
-                rank: upstream.rank,
-                number: upstream.number,
-                at_ms: upstream.timestamp,
-                key: upstream.key,
-                size: upstream.size,
-            };
-            match fate {
-                Fated::Matched => patterns.matched(&sent),
-                Fated::Lost => patterns.lost(&sent),
-                Fated::Found => patterns.found(&sent),
-            }
-        }
-    }
-
-    /// What the losses of each hop have in common.
-    pub fn patterns(&self, follows: bool, found: &mut Found) {
-        for (number, patterns) in self.state.patterns.iter().enumerate() {
-            let stage = &self.flow.stages[number];
-            if stage.after.is_none() {
-                continue;
-            }
-            let subject = Subject {
-                topic: stage.topic.clone(),
-                stage: Some((self.flow.name.clone(), stage.name.clone())),
-                counter: "",
-                place: String::new(),
-                what: "lost",
-            };
-            patterns.search(&subject, follows, found);
-        }
-    }
-
     /// A transaction that was missing here has come after all.
     fn found(&mut self, id: u128, sight: &Sight, names: &dyn Names, out: &mut Vec<Finding>) {
         let is_it = |missed: &Missed| missed.stage == sight.stage;
@@ -299,244 +269,5 @@ impl Flows {
         self.fates.push(Fate { stage, upstream, fate: Fated::Found });
         out.push(say::arrived(&self.flow, id, stage, &upstream, sight, self.state.values.get(&id), names));
         self.state.open.entry(id).or_insert(missed.open);
-    }
-
-    /// What is due: to be decided with the ledger's help.
-    pub fn due(&mut self, clocks: &[StageClock]) -> Vec<(u128, Doubt)> {
-        let flow = &self.flow;
-        let is_passed = |stage: usize, from_ms: i64, by: usize| {
-            let clock = &clocks[by];
-            clock.caught_up && clock.slowest > from_ms.saturating_add(flow.stages[stage].deadline_ms)
-        };
-        let mut doubts = Vec::new();
-        self.state.open.retain(|id, open| {
-            match open.lacks(flow) {
-                None => return false,
-                Some(Lack::Nothing { until_ms, stage }) => {
-                    return !(clocks[stage].caught_up && clocks[stage].slowest > until_ms);
-                }
-                Some(Lack::Stage { stage, upstream }) if is_passed(stage, upstream.stream_time, stage) => {
-                    doubts.push((*id, Doubt::Missing { stage, upstream }));
-                }
-                Some(Lack::Cause { stage, upstream, effect }) if is_passed(stage, effect.stream_time, upstream) => {
-                    doubts.push((*id, Doubt::Causeless { stage, upstream, effect }));
-                }
-                Some(_) => {}
-            }
-            true
-        });
-        doubts.extend(self.too_many());
-        // In an order that does not depend on hashing.
-        doubts.sort_by_key(|(id, doubt)| (doubt.asks(), *id));
-        doubts
-    }
-
-    /// The oldest of too many open transactions.
-    fn too_many(&self) -> Vec<(u128, Doubt)> {
-        if !self.is_full() {
-            return Vec::new();
-        }
-        let mut ages: Vec<i64> = self.state.open.values().map(Open::oldest).collect();
-        let nth = ages.len() / GIVEN_UP;
-        let (_, &mut border, _) = ages.select_nth_unstable(nth);
-        let old = self.state.open.iter().filter(|(_, open)| open.oldest() <= border);
-        old.filter_map(|(id, open)| {
-            let doubt = match open.lacks(&self.flow)? {
-                Lack::Stage { stage, upstream } => Doubt::GivenUp { stage, upstream },
-                Lack::Cause { upstream, effect, .. } => Doubt::GivenUp { stage: upstream, upstream: effect },
-                Lack::Nothing { stage, .. } => Doubt::GivenUp { stage, upstream: *open.sights.first()? },
-            };
-            Some((*id, doubt))
-        })
-        .take(nth.max(1))
-        .collect()
-    }
-
-    /// The ledger has spoken: `seen` is where the other side was seen, if it was.
-    pub fn decide(
-        &mut self,
-        id: u128,
-        doubt: &Doubt,
-        seen: Option<Sight>,
-        clocks: &[StageClock],
-        names: &dyn Names,
-        out: &mut Vec<Finding>,
-    ) {
-        // Of a stage that must see several records the ledger knows the first, as the table does: that decides nothing.
-        let is_part = |stage: usize| self.state.open.get(&id).is_some_and(|open| open.at(stage).is_some());
-        let seen = seen.filter(|_| !matches!(*doubt, Doubt::Missing { stage, .. } if is_part(stage)));
-        match (*doubt, seen) {
-            (Doubt::Missing { stage, upstream }, Some(seen)) => {
-                let Some(open) = self.state.open.get_mut(&id) else { return };
-                open.sights.push(Sight { stage: stage as u8, is_remembered: true, ..seen });
-                self.state.hops[stage].matched += 1;
-                self.fates.push(Fate { stage, upstream, fate: Fated::Matched });
-                if open.lacks(&self.flow).is_none() {
-                    self.forget(id);
-                }
-            }
-            (Doubt::Missing { stage, upstream }, None) => self.missing(id, stage, &upstream, clocks, names, out),
-            // It comes again, or late: the duplicates and the loss have been told.
-            (Doubt::Causeless { .. }, Some(_)) => self.forget(id),
-            (Doubt::Causeless { stage, upstream, effect }, None) => {
-                self.causeless(id, stage, upstream, &effect, clocks, names, out);
-            }
-            (Doubt::GivenUp { stage, .. }, seen) => {
-                if seen.is_none() {
-                    self.state.given_up += 1;
-                    self.state.hops[stage].uncovered += 1;
-                }
-                self.forget(id);
-            }
-        }
-        self.tell(names);
-    }
-
-    fn forget(&mut self, id: u128) {
-        self.state.open.remove(&id);
-        self.state.values.remove(&id);
-    }
-
-    fn missing(
-        &mut self,
-        id: u128,
-        stage: usize,
-        upstream: &Sight,
-        clocks: &[StageClock],
-        names: &dyn Names,
-        out: &mut Vec<Finding>,
-    ) {
-        let Some(open) = self.state.open.remove(&id) else { return };
-        if upstream.stream_time < clocks[stage].reads_from {
-            self.state.hops[stage].uncovered += 1;
-            self.state.values.remove(&id);
-            return;
-        }
-        self.state.hops[stage].missed(upstream.timestamp);
-        self.fates.push(Fate { stage, upstream: *upstream, fate: Fated::Lost });
-        if self.list() {
-            out.push(say::missing(&self.flow, id, stage, &open, &clocks[stage], self.state.values.get(&id), names));
-            self.state.missed.insert(id, Missed { stage: stage as u8, open });
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn causeless(
-        &mut self,
-        id: u128,
-        stage: usize,
-        upstream: usize,
-        effect: &Sight,
-        clocks: &[StageClock],
-        names: &dyn Names,
-        out: &mut Vec<Finding>,
-    ) {
-        if !self.is_covered(stage, effect, &clocks[upstream]) {
-            self.state.hops[stage].uncovered += 1;
-        } else {
-            self.state.hops[stage].unexpected += 1;
-            if self.list() {
-                let value = self.state.values.get(&id);
-                out.push(say::causeless(
-                    &self.flow,
-                    id,
-                    stage,
-                    upstream,
-                    effect,
-                    Some(&clocks[upstream]),
-                    value,
-                    names,
-                ));
-            }
-        }
-        self.forget(id);
-    }
-
-    /// Whether one more finding is listed.
-    fn list(&mut self) -> bool {
-        let is_listed = self.state.listed < LISTED;
-        match is_listed {
-            true => self.state.listed += 1,
-            false => self.state.unlisted += 1,
-        }
-        is_listed
-    }
-
-    /// What would be missing, or without a cause, if nothing more came: as *possible* findings.
-    pub fn pending(&self, clocks: &[StageClock], names: &dyn Names, out: &mut Vec<Finding>) {
-        let mut pending: Vec<(&u128, &Open)> = self.state.open.iter().collect();
-        pending.sort_unstable_by_key(|(id, open)| (open.oldest(), **id));
-        let say = |(id, open): (&u128, &Open)| {
-            let value = self.state.values.get(id);
-            match open.lacks(&self.flow)? {
-                Lack::Stage { stage, upstream } if upstream.stream_time >= clocks[stage].reads_from => {
-                    Some(say::pending(&self.flow, *id, stage, open, value, names))
-                }
-                Lack::Cause { stage, upstream, effect } if self.is_covered(stage, &effect, &clocks[upstream]) => {
-                    Some(say::causeless(&self.flow, *id, stage, upstream, &effect, None, value, names))
-                }
-                _ => None,
-            }
-        };
-        out.extend(pending.into_iter().filter_map(say).take(LISTED as usize));
-    }
-
-    /// Whether the cause of an effect must lie in what was read.
-    fn is_covered(&self, stage: usize, effect: &Sight, upstream: &StageClock) -> bool {
-        effect.stream_time.saturating_sub(self.flow.stages[stage].deadline_ms) >= upstream.reads_from
-    }
-}
-
-/// The figures while a record is compared with what is known of its transaction.
-struct HopsAt<'a> {
-    flow: &'a Flow,
-    hops: &'a mut [Hop],
-    names: &'a dyn Names,
-    out: &'a mut Vec<Finding>,
-    fates: &'a mut Vec<Fate>,
-    listed: &'a mut u64,
-}
-
-impl HopsAt<'_> {
-    /// A stage was seen: its hop, and the hops that lead on from it when their effects came first.
-    fn compare(&mut self, id: u128, open: &Open, stage: usize, value: Option<&String>) {
-        let Some(here) = open.at(stage) else { return };
-        let is_first = here.count == 1;
-        if let Some(cause) = self.flow.stages[stage].after.and_then(|after| open.at(after)) {
-            self.hop(id, cause, here, is_first, value);
-        }
-        let downstream = self.flow.stages.iter().enumerate().filter(|(_, s)| s.after == Some(stage) && is_first);
-        for (number, _) in downstream {
-            if let Some(effect) = open.at(number) {
-                self.hop(id, here, effect, true, value);
-            }
-        }
-    }
-
-    fn hop(&mut self, id: u128, cause: &Sight, effect: &Sight, is_first: bool, value: Option<&String>) {
-        let number = usize::from(effect.stage);
-        let stage = &self.flow.stages[number];
-        let hop = &mut self.hops[number];
-        if is_first {
-            let latency_ms = effect.timestamp.saturating_sub(cause.timestamp);
-            let is_late = effect.stream_time > cause.stream_time.saturating_add(stage.deadline_ms);
-            hop.matched(cause.timestamp, latency_ms, stage.slo.as_ref(), is_late);
-            hop.early += u64::from(latency_ms < -self.flow.clock_bound_ms);
-            self.fates.push(Fate { stage: number, upstream: *cause, fate: Fated::Matched });
-        }
-        let differs = is_first && !stage.agree.is_empty() && cause.agree != effect.agree;
-        let is_whole = match stage.rule {
-            Rule::FanOut(records) => effect.count == records,
-            Rule::AtLeastOne => false,
-            _ => is_first,
-        };
-        let unbalanced = is_whole && matches!((cause.amount, effect.amount), (Some(a), Some(b)) if a != b);
-        if differs || unbalanced {
-            hop.mismatched += 1;
-            if *self.listed < LISTED {
-                *self.listed += 1;
-                self.out.push(say::mismatch(self.flow, id, cause, effect, differs, unbalanced, value, self.names));
-            }
-        }
     }
 }

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::plan::{Flow, Rule};
+use crate::audit::patterns::counts::keys::KeyRank;
+use crate::audit::patterns::origins::Origin;
 use crate::identify::steps::Step;
 
 /// One stage's sight of a transaction.
@@ -16,6 +18,8 @@ pub struct Sight {
     pub stream_time: i64,
     /// How many records were observed on the partition before it.
     pub rank: u64,
+    /// How many of its key's records the stage had before it, where somebody counts them.
+    pub key_rank: Option<KeyRank>,
     /// The engine's number of the partition.
     pub partition: u32,
     /// Records of the transaction at this stage.
@@ -32,8 +36,7 @@ pub struct Sight {
     /// The transaction's own number, where it has one.
     pub number: Option<i64>,
     pub checksum: u64,
-    /// Its id; −1 when the batch names none.
-    pub producer: i64,
+    pub origin: Origin,
     /// Only the ledger knows of it: place and time, nothing of what must agree.
     pub is_remembered: bool,
 }
@@ -45,6 +48,7 @@ impl Sight {
             timestamp: step.timestamp,
             stream_time: step.stream_time,
             rank: step.rank,
+            key_rank: None,
             partition,
             count: 1,
             stage,
@@ -55,7 +59,7 @@ impl Sight {
             amount: step.amount,
             number: step.number,
             checksum: step.checksum,
-            producer: step.producer,
+            origin: Origin::default(),
             is_remembered: false,
         }
     }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::plan::{Flow, Rule, Stage};
 use super::*;
 use crate::audit::finding::{Grade, Kind, State};
+use crate::identify::facts::NO_FACTS;
 
 const SECOND: i64 = 1_000;
 const DEADLINE: i64 = 30 * SECOND;
@@ -56,7 +57,7 @@ fn step(id: u128, at_ms: i64) -> Step {
         stream_time: at_ms,
         rank: at_ms as u64,
         checksum: 1,
-        producer: -1,
+        facts: NO_FACTS,
         agree: 7,
         lanes: 7,
         key: 0,
@@ -90,7 +91,7 @@ impl World {
 
     fn take(&mut self, stage: usize, step: &Step) {
         let mut found = Vec::new();
-        self.flows.take(step, stage, stage as u32, &Plain, &mut found);
+        self.flows.take(step, Origin::default(), stage, stage as u32, &Plain, &mut found);
         self.ledger.insert((stage, step.id));
         self.hear(found);
     }

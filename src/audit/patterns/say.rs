@@ -157,7 +157,10 @@ impl Subject {
     }
 
     pub fn cause(&self, found: &Cause) -> Finding {
-        let named = |dimension: &str, value: &str| format!("{} {value}", dimension.replace('-', " "));
+        let named = |dimension: &str, value: &str| match dimension.split_once(':') {
+            Some((what, name)) => format!("{what} {name} {value}"),
+            None => format!("{} {value}", dimension.replace('-', " ")),
+        };
         let mut name = named(&found.dimension, &found.value);
         if let Some(pair) = &found.pair {
             name = format!("{name} together with {}", named(&pair.dimension, &pair.value));
@@ -195,7 +198,8 @@ impl Subject {
             finding = finding.evidence("together_with", pair);
         }
         if !ties.is_empty() {
-            finding = finding.evidence("ties", json!(ties));
+            let ties = found.ties.iter().map(|tie| json!({"dimension": tie.dimension, "value": tie.value}));
+            finding = finding.evidence("ties", ties.collect::<Vec<Value>>());
         }
         if let Some(attribution::Since { time_ms, before_rate, after_rate, .. }) = found.since {
             finding.first_seen = Some(time_ms);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::hop::LOOKS;
 use super::losses::{Run, Segment};
 use super::say::Subject;
-use super::search::search;
+use super::search::{Counter, search};
 use super::summary::Found;
 use crate::audit::finding::{Finding, Grade, Kind, Span};
 
@@ -46,19 +46,19 @@ pub fn patterns(findings: &[Finding], sessions: &[Numbered], read: &[Read], foll
             let segments = by_session(findings, &own, runs);
             let has_any = segments.iter().any(|segment| !segment.losses.is_empty());
             if !own.is_empty() && (has_any || what == "lost") {
-                search(&[(subject("session-number", what), segments)], looks, found);
+                search(&[Counter::new(subject("session-number", what), segments)], looks, found);
             }
         }
         for (what, kind) in [("duplicated", Kind::Duplicate), ("conflicting", Kind::Conflict)] {
-            let partitions: Vec<(Subject, Vec<Segment>)> = read
+            let partitions: Vec<Counter> = read
                 .iter()
                 .filter(|read| read.topic == **topic)
                 .map(|read| {
                     let place = format!("partition {}", read.partition);
                     let segment = by_offset(findings, kind, read);
-                    (Subject { place, ..subject("offset", what) }, vec![segment])
+                    Counter::new(Subject { place, ..subject("offset", what) }, vec![segment])
                 })
-                .filter(|(_, segments)| !segments[0].losses.is_empty())
+                .filter(|counter| !counter.segments[0].losses.is_empty())
                 .collect();
             if !partitions.is_empty() {
                 search(&partitions, looks, found);
@@ -123,7 +123,7 @@ fn in_order(mut segment: Segment) -> Segment {
 }
 
 /// Numbers a finding says are missing: its range without what came late.
-fn lost(finding: &Finding) -> Vec<Run> {
+pub(super) fn lost(finding: &Finding) -> Vec<Run> {
     let is_loss = matches!(finding.kind, Kind::SequenceGap | Kind::HeadLoss | Kind::TailLoss) && finding.is_open();
     let Some(numbers) = finding.numbers.filter(|_| is_loss) else { return Vec::new() };
     let (first_ms, last_ms) = times(finding);

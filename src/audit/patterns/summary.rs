@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::periodic::Limits;
-use super::say::Subject;
+use super::search::Counter;
 
 /// A counter that was searched for periods, and what would have been found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,17 +15,26 @@ pub struct Searched {
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub of: String,
     pub what: String,
+    /// Records that the counter does not cover.
+    #[serde(skip_serializing_if = "is_none", default)]
+    pub uncovered: u64,
     pub limits: Limits,
 }
 
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Searched {
-    pub fn new(subject: &Subject, limits: Limits) -> Self {
+    pub fn new(counter: &Counter, limits: Limits) -> Self {
+        let subject = &counter.subject;
         Self {
             topic: subject.topic.clone(),
             stage: subject.stage.as_ref().map(|(_, stage)| stage.clone()),
             counter: subject.counter.to_owned(),
             of: subject.place.clone(),
             what: subject.what.to_owned(),
+            uncovered: counter.uncovered,
             limits,
         }
     }

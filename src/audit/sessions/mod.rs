@@ -23,7 +23,7 @@ mod tests;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
-use super::finding::Finding;
+use super::finding::{Finding, Span};
 use super::patterns::sessions::Numbered;
 use crate::identify::Arrival;
 use session::Session;
@@ -57,6 +57,8 @@ struct Context<'a> {
     rules: &'a SessionRules,
     figures: &'a mut SessionFigures,
     out: &'a mut Vec<Finding>,
+    /// Numbers that an arrival turned out to lack before it.
+    opened: Option<Span>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,9 +82,17 @@ pub struct Sessions {
     /// Names of current sessions with holes to judge.
     waiting: FxHashSet<u64>,
     pub figures: SessionFigures,
+    /// What the last arrival turned out to lack before it, and the session's name.
+    #[serde(skip)]
+    opened: Option<(String, Span)>,
 }
 
 impl Sessions {
+    /// The session and the numbers that the last arrival showed to be absent so far.
+    pub fn opened(&mut self) -> Option<(String, Span)> {
+        self.opened.take()
+    }
+
     pub fn label(&mut self, session: u64, label: String) {
         self.labels.entry(session).or_insert(label);
     }
@@ -112,7 +122,9 @@ impl Sessions {
                 self.retired.push(old);
             }
         }
-        session.arrive(arrival, lane, &mut Context { rules, figures, out });
+        let mut cx = Context { rules, figures, out, opened: None };
+        session.arrive(arrival, lane, &mut cx);
+        self.opened = cx.opened.map(|numbers| (session.name(), numbers));
         if session.is_waiting() {
             self.waiting.insert(arrival.session);
         }
@@ -128,7 +140,7 @@ impl Sessions {
     /// session of that place runs over.
     pub fn judge(&mut self, slowest: &dyn Fn(u32, Option<i32>) -> i64, rules: &SessionRules, out: &mut Vec<Finding>) {
         let Self { current, retired, waiting, figures, .. } = self;
-        let mut cx = Context { rules, figures, out };
+        let mut cx = Context { rules, figures, out, opened: None };
         waiting.retain(|name| {
             let Some(session) = current.get_mut(name) else { return false };
             session.judge(slowest(session.topic, session.partition), &mut cx);

@@ -106,12 +106,12 @@ impl Session {
     pub fn arrive(&mut self, arrival: &Arrival, lane: &Lane<'_>, cx: &mut Context<'_>) {
         let number = match arrival.says {
             Says::Number(number) => number,
-            Says::End(last) => return self.end(last, arrival),
+            Says::End(last) => return self.end(last, arrival, cx),
         };
         let track = self.track(lane.partition);
         match self.first {
-            None => self.begin(number, arrival, cx.rules),
-            Some(_) if number > self.max => self.advance(number, track, arrival),
+            None => self.begin(number, arrival, cx),
+            Some(_) if number > self.max => self.advance(number, track, arrival, cx),
             Some(first) => {
                 self.fall(number, first, track, arrival, lane, cx);
                 // After the fall: only what lies below the number is revealed by it, not the whole hole it was in.
@@ -136,10 +136,10 @@ impl Session {
         self.tracks.len() - 1
     }
 
-    fn begin(&mut self, number: i64, arrival: &Arrival, rules: &SessionRules) {
+    fn begin(&mut self, number: i64, arrival: &Arrival, cx: &mut Context<'_>) {
         self.first = Some(number);
         self.max = number;
-        let start = match rules.start {
+        let start = match cx.rules.start {
             Some(start) => start,
             // Undeclared: a session that begins at 0 or 1 began there; any other is met in its middle.
             None if number <= 1 => number,
@@ -149,14 +149,16 @@ impl Session {
             self.start = Some((number, arrival.checksum));
         } else if number > start {
             self.first = Some(start);
+            cx.opened = Some(Span::new(start, number));
             self.holes.open(start, self.hole(number, arrival, -1));
         }
     }
 
-    fn advance(&mut self, number: i64, track: usize, arrival: &Arrival) {
+    fn advance(&mut self, number: i64, track: usize, arrival: &Arrival, cx: &mut Context<'_>) {
         self.reveal(number, arrival.stream_time);
         if number > self.max + 1 {
             let before = self.tracks[track].last_offset;
+            cx.opened = Some(Span::new(self.max + 1, number));
             self.holes.open(self.max + 1, self.hole(number, arrival, before));
         }
         self.max = number;
@@ -187,6 +189,7 @@ impl Session {
     ) {
         if number < first && self.declared_start.is_none() && self.is_beginning(arrival, cx.rules) {
             // Reading began in mid-session, and a larger number came first: the session reaches further down.
+            cx.opened = Some(Span::new(number + 1, first)).filter(|span| !span.is_empty());
             let revealed = Hole { revealed: self.began, ..self.hole(first, arrival, -1) };
             self.holes.open(number, revealed);
             self.first = Some(number);
@@ -263,7 +266,7 @@ impl Session {
         cx.out.push(self.reorder_finding(number, filled));
     }
 
-    fn end(&mut self, last: i64, arrival: &Arrival) {
+    fn end(&mut self, last: i64, arrival: &Arrival, cx: &mut Context<'_>) {
         if self.first.is_none() || last < self.max {
             return;
         }
@@ -271,6 +274,7 @@ impl Session {
         if last > self.max {
             self.reveal(last + 1, arrival.stream_time);
             let before = self.tracks.first().map_or(-1, |track| track.last_offset);
+            cx.opened = Some(Span::new(self.max + 1, last + 1));
             self.holes.open(self.max + 1, self.hole(last + 1, arrival, before));
             self.max = last;
         }

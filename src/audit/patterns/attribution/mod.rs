@@ -124,7 +124,7 @@ pub fn attribute(tally: &Tally) -> Report {
 fn cause(tally: &Tally, study: &Study<'_>, pool: &[Candidate], choice: &Choice) -> Cause {
     let Candidate { set, members, .. } = &pool[choice.cause];
     let (table, estimated) = match set {
-        Set::Value { dimension, low, high } => {
+        Set::Value { dimension, low, high } if !tally.dimensions[*dimension].is_sampled => {
             let of = &tally.dimensions[*dimension];
             let sum = |counts: &[u64]| counts[*low as usize..=*high as usize].iter().sum::<u64>();
             let (in_lost, in_arrived) = (sum(&of.lost), sum(&of.arrived));

@@ -90,14 +90,34 @@ impl Sample {
             return;
         }
         while self.draws.len() >= self.capacity && self.level < 64 {
-            self.level += 1;
-            let keep: Vec<bool> = self.draws.iter().map(|draw| draw.leading_zeros() >= self.level).collect();
-            self.rows.retain(&keep);
-            retain(&mut self.draws, &keep, 1);
+            self.thin_to(self.level + 1);
         }
         if draw.leading_zeros() >= self.level {
             self.draws.push(draw);
             self.rows.push(unit);
+        }
+    }
+
+    /// Units that were drawn elsewhere, where a draw has so many zeros in front with the chance that it has here.
+    pub fn keep(&mut self, unit: &Unit<'_>, zeros: u32) {
+        if zeros >= self.level {
+            self.draws.push(u64::MAX.checked_shr(zeros).unwrap_or(0));
+            self.rows.push(unit);
+        }
+    }
+
+    /// Units offered elsewhere.
+    pub fn count(&mut self, units: u64) {
+        self.seen += units;
+    }
+
+    /// Keeps what has so many zeros in front.
+    pub fn thin_to(&mut self, level: u32) {
+        if level > self.level {
+            self.level = level;
+            let keep: Vec<bool> = self.draws.iter().map(|draw| draw.leading_zeros() >= level).collect();
+            self.rows.retain(&keep);
+            retain(&mut self.draws, &keep, 1);
         }
     }
 

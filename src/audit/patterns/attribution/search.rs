@@ -140,7 +140,7 @@ fn judge(tally: &Tally, study: &Study<'_>, clocks: &[bool], set: Set, ln_tests: 
     let clock = set.axis().filter(|dimension| clocks[*dimension]);
     let ln_p = match (clock, &set) {
         (Some(dimension), _) => study.ln_p_of_clock(&members, dimension, &[]),
-        (None, Set::Value { dimension, low, high }) => {
+        (None, Set::Value { dimension, low, high }) if !tally.dimensions[*dimension].is_sampled => {
             let of = &tally.dimensions[*dimension];
             let inside: u64 = of.arrived[*low as usize..=*high as usize].iter().sum();
             study.ln_p(&members, &[], Some((inside as f64, (of.known_arrived() - inside) as f64)))

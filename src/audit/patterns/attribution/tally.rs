@@ -15,6 +15,9 @@ pub const OTHER: u32 = u32::MAX - 1;
 /// Units kept with all their attributes, of those that arrived and of those that were lost, at most.
 pub const SAMPLE: usize = 16_384;
 
+/// Of units that are lost together, so many are looked at: they are one witness anyway.
+const TOGETHER: u64 = 1024;
+
 /// An attribute of every unit, and what is counted of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dimension {
@@ -23,6 +26,8 @@ pub struct Dimension {
     labels: Vec<String>,
     codes: FxHashMap<String, u32>,
     edges: Option<Vec<i64>>,
+    /// Not every unit is counted: only the samples know.
+    pub(super) is_sampled: bool,
     pub(super) arrived: Vec<u64>,
     pub(super) lost: Vec<u64>,
     other_arrived: u64,
@@ -37,11 +42,17 @@ impl Dimension {
             labels: Vec::new(),
             codes: FxHashMap::default(),
             edges: None,
+            is_sampled: false,
             arrived: Vec::new(),
             lost: Vec::new(),
             other_arrived: 0,
             other_lost: 0,
         }
+    }
+
+    /// The same, but known of sampled units only: see [`Tally::arrived_together`].
+    pub fn sampled(self) -> Self {
+        Self { is_sampled: true, ..self }
     }
 
     /// A number cut into bins at `edges`, each with the words for it ("64 KiB"), ascending and at most 63. Neighbouring bins
@@ -108,14 +119,14 @@ impl Dimension {
         }
     }
 
-    fn count(&mut self, code: u32, lost: bool) {
+    fn count(&mut self, code: u32, lost: bool, units: u64) {
         let (counts, other) = match lost {
             false => (&mut self.arrived, &mut self.other_arrived),
             true => (&mut self.lost, &mut self.other_lost),
         };
         match counts.get_mut(code as usize) {
-            Some(count) => *count += 1,
-            None if code == OTHER => *other += 1,
+            Some(count) => *count += units,
+            None if code == OTHER => *other += units,
             None => {}
         }
     }
@@ -150,6 +161,13 @@ impl Tally {
         self.dimensions.get_mut(dimension).map_or(super::UNKNOWN, |dimension| dimension.code(label))
     }
 
+    /// Gives a dimension its name, where that is known only later.
+    pub fn rename(&mut self, dimension: usize, name: &str) {
+        if let Some(dimension) = self.dimensions.get_mut(dimension).filter(|dimension| dimension.name != name) {
+            name.clone_into(&mut dimension.name);
+        }
+    }
+
     /// The code of a number in a numeric dimension.
     pub fn bin(&self, dimension: usize, value: i64) -> u32 {
         self.dimensions.get(dimension).map_or(super::UNKNOWN, |dimension| dimension.bin(value))
@@ -158,7 +176,7 @@ impl Tally {
     /// A unit that was sent and arrived.
     pub fn arrived(&mut self, unit: &Unit<'_>) {
         for (dimension, code) in self.dimensions.iter_mut().zip(unit.codes) {
-            dimension.count(*code, false);
+            dimension.count(*code, false, 1);
         }
         self.times.add(unit.time_ms, 1, 0);
         self.arrivals.offer(unit);
@@ -167,9 +185,38 @@ impl Tally {
     /// A unit that was sent and is lost: not one that [`Tally::arrived`] was told of.
     pub fn lost(&mut self, unit: &Unit<'_>) {
         for (dimension, code) in self.dimensions.iter_mut().zip(unit.codes) {
-            dimension.count(*code, true);
+            dimension.count(*code, true, 1);
         }
         self.times.add(unit.time_ms, 0, 1);
         self.losses.offer(unit);
+    }
+
+    /// Units that arrived and have these codes; whatever is not among them is known of [sampled](Tally::sampled) units only.
+    pub fn arrived_together(&mut self, codes: &[u32], time_ms: i64, units: u64) {
+        for (dimension, code) in self.dimensions.iter_mut().zip(codes) {
+            dimension.count(*code, false, units);
+        }
+        self.times.add(time_ms, units, 0);
+        self.arrivals.count(units);
+    }
+
+    /// One of those that arrived together, drawn so that each has `zeros` or more with a chance of 2^−`zeros`.
+    pub fn sampled(&mut self, unit: &Unit<'_>, zeros: u32) {
+        self.arrivals.keep(unit, zeros);
+    }
+
+    /// Keeps, of those that were drawn, the ones with so many zeros.
+    pub fn thin_to(&mut self, zeros: u32) {
+        self.arrivals.thin_to(zeros);
+    }
+
+    /// Units of which nothing tells one from another are lost.
+    pub fn lost_together(&mut self, unit: &Unit<'_>, units: u64) {
+        for (dimension, code) in self.dimensions.iter_mut().zip(unit.codes) {
+            dimension.count(*code, true, units);
+        }
+        self.times.add(unit.time_ms, 0, units);
+        (0..units.min(TOGETHER)).for_each(|_| self.losses.offer(unit));
+        self.losses.count(units.saturating_sub(TOGETHER));
     }
 }
