@@ -14,19 +14,19 @@ const EXPLAINS: f64 = 0.5;
 /// `looks`: how often counters that grow are looked at.
 pub fn search(counters: &[(Subject, Vec<Segment>)], looks: u64, found: &mut Found) {
     let settings = periodic::Settings { counters: counters.len() as u64 * looks, ..Default::default() };
-    let mut judged: Vec<(&Subject, Judgement)> =
-        counters.iter().map(|(subject, segments)| (subject, periodic::judge(segments, &settings))).collect();
-    for (subject, judgement) in &judged {
+    let mut judged: Vec<(&(Subject, Vec<Segment>), Judgement)> =
+        counters.iter().map(|counter| (counter, periodic::judge(&counter.1, &settings))).collect();
+    for ((subject, _), judgement) in &judged {
         found.searched.push(Searched::new(subject, judgement.limits.clone()));
     }
     judged.retain(|(_, judgement)| judgement.periods.iter().any(|period| !period.burst_like));
     judged.sort_by(|(_, a), (_, b)| strongest(a).total_cmp(&strongest(b)));
     let mut also: Vec<Value> = Vec::new();
     let mut told = Vec::new();
-    for (number, (subject, judgement)) in judged.iter().enumerate() {
+    for (number, ((subject, segments), judgement)) in judged.iter().enumerate() {
         let is_explained = number > 0 && share(&judged[0].1) >= EXPLAINS;
         for period in &judgement.periods {
-            match subject.periodic(period) {
+            match subject.periodic(period, segments) {
                 Some(finding) if !is_explained => told.push(finding),
                 Some(_) => also.push(in_short(subject, period)),
                 None => {}

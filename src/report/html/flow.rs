@@ -122,8 +122,8 @@ mod tests {
         let at = |name: &str| drawing.boxes.iter().find(|b| b.name == name).map(|b| (b.x, b.y)).unwrap();
         assert_eq!(at("payments").0, at("refunds").0);
         assert!(at("refunds").1 > at("payments").1 && at("letters").0 > at("payments").0);
-        assert_eq!(drawing.arrows.len(), 3);
-        assert_eq!(drawing.arrows[0].lost.as_deref(), Some("120 missing"));
+        assert_eq!(drawing.arrows.len(), 4);
+        assert_eq!(drawing.arrows[0].lost.as_deref(), Some("125 missing"));
         assert!(drawing.boxes.iter().all(|b| b.x + BOX.0 <= drawing.width && b.y + BOX.1 <= drawing.height));
     }
 }
