@@ -113,6 +113,8 @@ fn pages() -> Vec<String> {
     let (lag, audits) = (board.lag.load(), board.audits.load());
     pages.extend(lag.groups.iter().map(|group| page::path("/groups", &group.group)));
     pages.extend(look::topics(&lag, &audits).into_iter().map(|topic| page::path("/topics", topic)));
+    let flows = look::reports(&audits).filter_map(|(_, report)| report.summary.flow.as_ref());
+    pages.extend(flows.map(|flow| page::path("/flows", &flow.flow)));
     pages.extend(look::findings(&audits).map(|(_, finding)| page::path("/findings", &finding.id)));
     pages.extend(board.incidents.load().iter().map(|incident| page::path("/incidents", &incident.id)));
     pages.push(format!("/groups?q={}", page::path("", EVIL).trim_start_matches('/')));
@@ -204,6 +206,45 @@ fn pages_say_what_the_board_says() {
 }
 
 #[test]
+fn a_flow_has_a_page_with_its_figures_and_what_its_losses_have_in_common() {
+    let running = open();
+    let page = running.text("/flows/purchase");
+    for part in [
+        "n = 100, residue 99: 120 of 120 lost",
+        "The next three to be lost, by transaction number",
+        "12099",
+        "12199",
+        "12299",
+        "orders → payments",
+        "11,875",
+        "125 missing",
+        "burning",
+        "producer 4711: 240 of 244 are lost",
+        "sordini flows -c /etc/sordini/sordini.toml --flow purchase",
+        "href=\"/topics/mail.out\"",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    let report = crate::report::sample::flow();
+    for finding in &report.findings {
+        assert!(page.contains(&format!("href=\"/findings/{}\"", finding.id)), "{}", finding.why);
+    }
+    assert!(running.text("/flows").contains("href=\"/flows/purchase\""));
+    let periodic = report.findings.iter().find(|finding| finding.evidence.contains_key("residues")).unwrap();
+    let finding = running.text(&format!("/findings/{}", periodic.id));
+    assert!(finding.contains("class=\"residues\"") && finding.contains("12099"));
+
+    let flow = running.json("/api/v1/flows/purchase");
+    assert_eq!((&flow["flow"]["flow"], &flow["audit"]), (&"purchase".into(), &"purchases".into()));
+    assert_eq!(flow["findings"].as_array().unwrap().len(), report.findings.len());
+    assert_eq!(flow["findings"][0]["audit"], "purchases");
+    let all = running.json("/api/v1/flows");
+    assert_eq!(all["of"].as_u64(), all["flows"].as_array().map(|flows| flows.len() as u64));
+    assert!(all["flows"].as_array().unwrap().iter().any(|one| one["flow"] == flow["flow"]));
+    assert_eq!((running.status("/flows/none", &[]), running.status("/api/v1/flows/none", &[])), (404, 404));
+}
+
+#[test]
 fn the_document_and_the_router_name_the_same_routes() {
     let running = open();
     let document = running.json("/api/openapi.json");
@@ -224,6 +265,11 @@ fn the_document_and_the_router_name_the_same_routes() {
         .map(|route| (route.path.to_owned(), route.method.to_owned()))
         .collect();
     assert_eq!(documented, routed);
+    let kinds = serde_json::json!(crate::audit::finding::Kind::ALL);
+    assert_eq!(document["components"]["schemas"]["Finding"]["properties"]["kind"]["enum"], kinds);
+    let parameters = &document["paths"]["/api/v1/findings"]["get"]["parameters"];
+    let of_kind = parameters.as_array().unwrap().iter().find(|parameter| parameter["name"] == "kind");
+    assert_eq!(of_kind.unwrap()["schema"]["enum"], kinds);
     for reference in document.to_string().split("#/components/schemas/").skip(1) {
         let name = reference.split('"').next().unwrap();
         assert!(document["components"]["schemas"][name].is_object(), "{name}");

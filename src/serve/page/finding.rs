@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 
 use super::parts::{Command, IncidentRow, quoted};
-use super::{Shell, missing, path, render};
+use super::{Shell, flow, missing, path, render};
 use crate::audit::finding::{Finding, Grade, Rung, Sighting};
 use crate::audit::verdict::Report;
 use crate::report::format::{place, shorten, thousands, utc, visible};
@@ -107,6 +107,9 @@ fn facts(audit: &str, finding: &Finding) -> Vec<Fact> {
         ("where", words::coordinates(finding), None),
         ("records", thousands(finding.count), None),
     ];
+    if let Some(flow) = flow_of(finding) {
+        facts.push(("flow", visible(flow).into_owned(), Some(path("/flows", flow))));
+    }
     if let Some(cause) = &finding.cause {
         facts.push(("cause", visible(cause).into_owned(), None));
     }
@@ -124,8 +127,15 @@ fn facts(audit: &str, finding: &Finding) -> Vec<Fact> {
     facts
 }
 
+fn flow_of(finding: &Finding) -> Option<&str> {
+    finding.evidence.get("flow")?.as_str()
+}
+
 /// What shows more of it.
 fn command(report: &Report, finding: &Finding) -> String {
+    if let (None, Some(flow)) = (&finding.identity, flow_of(finding)) {
+        return flow::command(flow).text;
+    }
     let ledger = report.summary.ledger.as_deref().map_or("LEDGER".to_owned(), quoted);
     match (&finding.identity, &finding.session, finding.numbers) {
         (Some(identity), _, _) => format!("sordini trace --hash {} --ledger {ledger}", quoted(&identity.hash)),
