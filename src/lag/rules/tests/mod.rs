@@ -102,6 +102,21 @@ fn b2_losing_ground_in_a_sawtooth_is_seen() {
 }
 
 #[test]
+fn a_rise_of_a_handful_of_offsets_is_no_trend() {
+    // A record every 20 s; commits now and then leave one more of them. Ten times as many records make a trend of the same.
+    let lags = [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4];
+    let of = |times: i64| {
+        let commits: Vec<_> =
+            (0..).zip(lags).map(|(n, lag)| (n * 40_000, times * (2 * n - lag), times * lag)).collect();
+        Made::new(&commits, 11 * 40_000 + 10_000, 4 * times)
+    };
+    let (few, many) = (said(&of(1).stable()), said(&of(10).stable()));
+    assert_eq!(few.verdict, Verdict::Ok, "{}", few.why);
+    assert_eq!(many.verdict, Verdict::Warn, "{}", many.why);
+    assert!((10..50).contains(&many.numbers["rise"]), "a tenth of it is a handful: {}", many.why);
+}
+
+#[test]
 fn b3_one_commit_is_no_history() {
     let made = Made::new(&[(0, 100, 5)], 1_000, 5);
     assert_eq!(by_burrow(&made.window()), Verdict::Stop);
