@@ -27,8 +27,12 @@ fn main() {
         fill(&mut postgres.database(side), rows);
     }
     produce(&kafka, rows);
-    println!("{rows} rows of six columns in each of two databases of one PostgreSQL, and in a topic of {PARTITIONS} partitions.");
-    println!("\n| differences | tool | found | seconds | MB over the wire | peak RSS MB |\n|---:|---|---:|---:|---:|---:|");
+    println!(
+        "{rows} rows of six columns in each of two databases of one PostgreSQL, and in a topic of {PARTITIONS} partitions."
+    );
+    println!(
+        "\n| differences | tool | found | seconds | MB over the wire | peak RSS MB |\n|---:|---|---:|---:|---:|---:|"
+    );
     let mut changed = 0;
     for wanted in differences.split(',').map(|text| text.trim().parse::<i64>().expect("a number")) {
         changed += change(&postgres.url("b"), rows, wanted, changed);
@@ -109,7 +113,8 @@ fn tools(postgres: &Postgres, kafka: &Kafka) -> Vec<(&'static str, Vec<String>)>
     let url = |side: &str| format!("{}?table=big", postgres.url_as("audit", side));
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let own = |first: &str, second: &str, more: &[&str]| {
-        let mut all = words(&[SORDINI, "drift", "--format", "json", "--settle", "0s", "--max-findings", "100000", first, second]);
+        let mut all =
+            words(&[SORDINI, "drift", "--format", "json", "--settle", "0s", "--max-findings", "100000", first, second]);
         all.extend(words(more));
         all
     };
@@ -127,7 +132,8 @@ fn tools(postgres: &Postgres, kafka: &Kafka) -> Vec<(&'static str, Vec<String>)>
         }
         tools.push(("reladiff", all));
     }
-    let copy = |side: &str| format!("psql -qAt '{}' -c 'COPY big TO STDOUT (FORMAT binary)' >/dev/null", postgres.url(side));
+    let copy =
+        |side: &str| format!("psql -qAt '{}' -c 'COPY big TO STDOUT (FORMAT binary)' >/dev/null", postgres.url(side));
     tools.push(("COPY of both tables", words(&["sh", "-c", &format!("{}; {}", copy("a"), copy("b"))])));
     tools
 }

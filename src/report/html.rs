@@ -5,6 +5,7 @@
 
 mod bars;
 pub(crate) mod flow;
+pub(crate) mod residues;
 mod sessions;
 pub(crate) mod strips;
 mod timeline;
@@ -15,6 +16,7 @@ use askama::Template;
 
 use self::bars::Chart;
 use self::flow::Drawing;
+use self::residues::Plot;
 use self::sessions::SessionRow;
 use self::strips::Strips;
 use self::timeline::Timeline;
@@ -32,6 +34,7 @@ const ROWS: usize = 200;
 const ALL_ROWS: usize = 4_000;
 const GROUPS: usize = 200;
 const TOPICS: usize = 500;
+const PLOTS: usize = 20;
 /// Unread parts, notes and samples.
 const LISTED: usize = 100;
 
@@ -56,6 +59,7 @@ struct View {
     /// Open and resolved, each below its heading.
     findings: [(&'static str, Listing<GroupView>); 2],
     flow: Option<Drawing>,
+    plots: Listing<Plot>,
     searched: Listing<String>,
     topics: Listing<TopicView>,
     strips: Strips,
@@ -154,6 +158,7 @@ fn view(report: &Report, context: &Context) -> View {
             ("Resolved", Listing::of(&resolved, GROUPS, &mut group_view)),
         ],
         flow: summary.flow.as_ref().map(flow::drawing),
+        plots: plots(&report.findings),
         searched: Listing::of(&words::searched(report), LISTED, String::clone),
         topics: Listing::of(&topics::topics(&report.coverage), TOPICS, TopicView::of),
         strips: strips::strips(&report.pictures, &report.findings),
@@ -161,6 +166,13 @@ fn view(report: &Report, context: &Context) -> View {
         sessions: sessions::sessions(&report.findings),
         charts: bars::charts(&summary.figures),
     }
+}
+
+fn plots(findings: &[Finding]) -> Listing<Plot> {
+    let open = findings.iter().filter(|finding| finding.is_open());
+    let all: Vec<Plot> = open.filter_map(residues::plot).collect();
+    let more = all.len().saturating_sub(PLOTS);
+    Listing { shown: all.into_iter().take(PLOTS).collect(), more }
 }
 
 fn tiles(report: &Report) -> Vec<Tile> {
@@ -217,7 +229,9 @@ impl GroupView {
 
 impl Row {
     fn of(finding: &Finding) -> Self {
-        let evidence: Vec<String> = finding.evidence.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        // How losses lie over the residues is drawn.
+        let told = finding.evidence.iter().filter(|(name, _)| *name != "residues");
+        let evidence: Vec<String> = told.map(|(name, value)| format!("{name} {value}")).collect();
         let value = finding.identity.as_ref().and_then(|identity| identity.value.as_deref());
         Self {
             place: words::coordinates(finding),

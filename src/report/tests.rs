@@ -113,6 +113,17 @@ fn a_page_needs_no_script_and_nothing_from_elsewhere() {
 }
 
 #[test]
+fn the_residues_of_a_period_are_drawn_and_not_listed() {
+    let page = render(Format::Html, &sample::flow());
+    assert_eq!(page.matches("<figure class=\"residues\">").count(), 1);
+    for part in ["n = 100, residue 99: 120 of 120 lost", "class=\"level\"", "12099", "12199", "12299"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("trials"), "the evidence lists what is drawn");
+    assert!(!render(Format::Html, &sample::many()).contains("<figure"));
+}
+
+#[test]
 fn the_extension_chooses_the_format() {
     let of = |path: &str| format_of(Some(Path::new(path)));
     assert_eq!(of("a/report.html"), Format::Html);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::audit::finding::Finding;
+use crate::audit::flows::summary::FlowSummary;
 use crate::audit::verdict::Report;
 use crate::lag::snapshot::Snapshot;
 
@@ -14,6 +15,15 @@ pub type Audits = BTreeMap<String, AuditView>;
 /// Audits that have a report.
 pub fn reports(audits: &Audits) -> impl Iterator<Item = (&str, &Arc<Report>)> {
     audits.iter().filter_map(|(name, audit)| Some((name.as_str(), audit.report.as_ref()?)))
+}
+
+/// A flow by its name, with its audit and report.
+pub fn flow<'a>(audits: &'a Audits, name: &str) -> Option<(&'a AuditView, &'a Arc<Report>, &'a FlowSummary)> {
+    let of = |audit: &'a AuditView| {
+        let report = audit.report.as_ref()?;
+        Some((audit, report, report.summary.flow.as_ref()?))
+    };
+    audits.values().filter_map(of).find(|(_, _, flow)| flow.flow == name)
 }
 
 /// All findings, with the name of their audit.

@@ -7,7 +7,7 @@ use super::attribution::{self, Cause};
 use super::bursts::Burst;
 use super::combs::{Comb, Sequence};
 use super::losses::Segment;
-use super::periodic::{Periodic, Unit};
+use super::periodic::{Periodic, Residues, Unit};
 use crate::audit::finding::{Finding, Grade, Kind};
 use crate::report::format::{duration, percent, thousands};
 
@@ -49,8 +49,8 @@ impl Subject {
         if self.place.is_empty() { counter } else { format!("{counter} of {}", self.place) }
     }
 
-    /// `None` for what clusters of losses explain.
-    pub fn periodic(&self, found: &Periodic) -> Option<Finding> {
+    /// `None` for what clusters of losses explain. `segments`: those it was found in.
+    pub fn periodic(&self, found: &Periodic, segments: &[Segment]) -> Option<Finding> {
         if found.burst_like {
             return None;
         }
@@ -92,7 +92,8 @@ impl Subject {
             .evidence("first_number", found.first.number)
             .evidence("last_number", found.last.number)
             .evidence("next", json!(found.next))
-            .evidence("exact", found.exact);
+            .evidence("exact", found.exact)
+            .evidence("residues", json!(Residues::of(found, segments)));
         if found.width > 1 {
             finding = finding.evidence("width", found.width);
         }

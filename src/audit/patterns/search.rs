@@ -61,7 +61,7 @@ pub fn search(counters: &[Counter], looks: u64, found: &mut Found) {
         for period in &judgement.periods {
             // The same losses, counted in another way.
             let is_same = counter.is_derived && named.iter().any(|n| n % period.n == 0 || period.n % n == 0);
-            match counter.subject.periodic(period) {
+            match counter.subject.periodic(period, &counter.segments) {
                 Some(finding) if !is_explained && !is_same => told.push((period.n, finding)),
                 Some(_) => also.push(in_short(&counter.subject, period)),
                 None => {}

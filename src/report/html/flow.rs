@@ -7,8 +7,10 @@ use crate::report::format::{duration, shorten, thousands};
 
 const BOX: (f64, f64) = (150.0, 46.0);
 /// From one column, or row, to the next.
-const STEP: (f64, f64) = (330.0, 104.0);
+const STEP: (f64, f64) = (370.0, 104.0);
 const MARGIN: f64 = 10.0;
+/// A branch bends to its row within this; beside it nothing is written.
+const BEND: f64 = 60.0;
 /// Widest arrow.
 const WIDEST: f64 = 14.0;
 /// Stages drawn; a table beside it has them all.
@@ -32,11 +34,12 @@ pub struct StageBox {
 }
 
 pub struct Arrow {
-    pub from: (f64, f64),
-    pub until: (f64, f64),
+    pub path: String,
     pub width: f64,
     /// Where the words above and below it stand.
     pub at: (f64, f64),
+    /// Where losses fall out of it.
+    pub leak: (f64, f64),
     pub passed: String,
     pub latency: String,
     /// What did not arrive.
@@ -50,19 +53,19 @@ pub fn drawing(summary: &FlowSummary) -> Drawing {
     let corner = |(column, row): (usize, usize)| (MARGIN + column as f64 * STEP.0, MARGIN + row as f64 * STEP.1);
     let boxes = stages.iter().zip(&places).map(|(stage, place)| {
         let (x, y) = corner(*place);
-        StageBox { x, y, name: shorten(&stage.stage, 20), seen: format!("{} seen", thousands(stage.seen)) }
+        StageBox { x, y, name: shorten(&stage.stage, 18), seen: format!("{} seen", thousands(stage.seen)) }
     });
     let arrow = |(stage, place): (&StageSummary, &(usize, usize))| {
         let hop = stage.hop.as_ref()?;
         let upstream = stages.iter().position(|other| other.stage == hop.after)?;
         let ((x1, y1), (x2, y2)) = (corner(places[upstream]), corner(*place));
-        let (from, until) = ((x1 + BOX.0, y1 + BOX.1 / 2.0), (x2, y2 + BOX.1 / 2.0));
-        let width = (WIDEST * hop.matched as f64 / most as f64).max(1.5);
+        let (x1, y1, y2) = (x1 + BOX.0, y1 + BOX.1 / 2.0, y2 + BOX.1 / 2.0);
+        let (half, bent) = (x1 + BEND / 2.0, x1 + BEND);
         Some(Arrow {
-            from,
-            until,
-            width,
-            at: ((from.0 + until.0) / 2.0, (from.1 + until.1) / 2.0),
+            path: format!("M{x1} {y1}C{half} {y1} {half} {y2} {bent} {y2}H{x2}"),
+            width: (WIDEST * hop.matched as f64 / most as f64).max(1.5),
+            at: ((bent + x2) / 2.0, y2),
+            leak: (bent, y2),
             passed: passed(hop),
             latency: latency(hop),
             lost: (hop.missing > 0).then(|| format!("{} missing", thousands(hop.missing))),
@@ -122,8 +125,8 @@ mod tests {
         let at = |name: &str| drawing.boxes.iter().find(|b| b.name == name).map(|b| (b.x, b.y)).unwrap();
         assert_eq!(at("payments").0, at("refunds").0);
         assert!(at("refunds").1 > at("payments").1 && at("letters").0 > at("payments").0);
-        assert_eq!(drawing.arrows.len(), 3);
-        assert_eq!(drawing.arrows[0].lost.as_deref(), Some("120 missing"));
+        assert_eq!(drawing.arrows.len(), 4);
+        assert_eq!(drawing.arrows[0].lost.as_deref(), Some("125 missing"));
         assert!(drawing.boxes.iter().all(|b| b.x + BOX.0 <= drawing.width && b.y + BOX.1 <= drawing.height));
     }
 }

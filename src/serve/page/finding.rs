@@ -8,11 +8,12 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 
 use super::parts::{Command, IncidentRow, quoted};
-use super::{Shell, missing, path, render};
+use super::{Shell, flow, missing, path, render};
 use crate::audit::finding::{Finding, Grade, Rung, Sighting};
 use crate::audit::verdict::Report;
 use crate::report::format::{place, shorten, thousands, utc, visible};
 use crate::report::html::Listing;
+use crate::report::html::residues::{Plot, plot};
 use crate::report::{group, words};
 use crate::serve::app::App;
 use crate::serve::guard::Caller;
@@ -36,6 +37,7 @@ struct View {
     facts: Vec<Fact>,
     incidents: Vec<IncidentRow>,
     command: Command,
+    plot: Option<Plot>,
     evidence: Vec<(String, String)>,
     sightings: Listing<(String, i64, String, String)>,
     timeline: Vec<Moment>,
@@ -70,6 +72,8 @@ pub async fn show(
     let incidents = app.board.incidents.load();
     let behind = incidents.iter().filter(|incident| incident.observed.findings.contains(&finding.id));
     let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let plot = plot(finding);
+    let is_drawn = plot.is_some();
     render(&View {
         shell: Shell::new(&app, &caller, "Topics", finding.kind.name(), finding.why.clone()),
         mood: mood(finding),
@@ -80,9 +84,11 @@ pub async fn show(
         facts: facts(audit, finding),
         incidents: behind.map(|incident| IncidentRow::of(incident, now_ms)).collect(),
         command: Command { text: command(report, finding) },
+        plot,
         evidence: finding
             .evidence
             .iter()
+            .filter(|(name, _)| !(is_drawn && *name == "residues"))
             .map(|(name, value)| (visible(name).into_owned(), shorten(&text(value), 500)))
             .collect(),
         sightings: Listing::of(&finding.sightings, SIGHTINGS, |s: &Sighting| {
@@ -101,6 +107,9 @@ fn facts(audit: &str, finding: &Finding) -> Vec<Fact> {
         ("where", words::coordinates(finding), None),
         ("records", thousands(finding.count), None),
     ];
+    if let Some(flow) = flow_of(finding) {
+        facts.push(("flow", visible(flow).into_owned(), Some(path("/flows", flow))));
+    }
     if let Some(cause) = &finding.cause {
         facts.push(("cause", visible(cause).into_owned(), None));
     }
@@ -118,8 +127,15 @@ fn facts(audit: &str, finding: &Finding) -> Vec<Fact> {
     facts
 }
 
+fn flow_of(finding: &Finding) -> Option<&str> {
+    finding.evidence.get("flow")?.as_str()
+}
+
 /// What shows more of it.
 fn command(report: &Report, finding: &Finding) -> String {
+    if let (None, Some(flow)) = (&finding.identity, flow_of(finding)) {
+        return flow::command(flow).text;
+    }
     let ledger = report.summary.ledger.as_deref().map_or("LEDGER".to_owned(), quoted);
     match (&finding.identity, &finding.session, finding.numbers) {
         (Some(identity), _, _) => format!("sordini trace --hash {} --ledger {ledger}", quoted(&identity.hash)),

@@ -7,13 +7,11 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::finding::mood as finding_mood;
-use super::parts::{Chip, Command};
+use super::flow::{is_pattern, mood, open_findings};
 use super::topic::FindingRow;
-use super::{Shell, render};
-use crate::audit::finding::{Finding, Kind};
+use super::{Shell, path, render};
 use crate::audit::verdict::Report;
-use crate::report::format::{plural, visible};
+use crate::report::format::plural;
 use crate::report::html::Listing;
 use crate::report::html::flow::{Drawing, drawing};
 use crate::report::words;
@@ -21,8 +19,7 @@ use crate::serve::app::App;
 use crate::serve::guard::Caller;
 use crate::serve::look;
 
-const FINDINGS: usize = 100;
-const SEARCHED: usize = 10;
+const PATTERNS: usize = 5;
 
 #[derive(Template)]
 #[template(path = "serve/flows.html")]
@@ -33,47 +30,35 @@ struct View {
 
 struct FlowView {
     flow: Drawing,
+    href: String,
     mood: &'static str,
     says: String,
-    patterns: Vec<(Chip, String)>,
-    findings: Listing<FindingRow>,
-    searched: Listing<String>,
-    command: Command,
+    patterns: Listing<FindingRow>,
 }
 
 pub async fn show(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Response {
     let audits = app.board.audits.load();
     let flows: Vec<FlowView> = look::reports(&audits).filter_map(|(_, report)| FlowView::of(report)).collect();
-    let bad = flows.iter().filter(|flow| flow.mood == "bad").count() as u64;
+    let bad = flows.iter().filter(|flow| flow.mood != "good").count() as u64;
     let says = match (flows.len() as u64, bad) {
         (0, _) => "No flow is declared; see docs/flows.md.".to_owned(),
         (all, 0) => format!("{}, all of them well.", plural(all, "flow")),
-        (all, bad) => format!("{bad} of {} in trouble.", plural(all, "flow")),
+        (all, bad) => format!("{bad} of {} in trouble or in doubt.", plural(all, "flow")),
     };
     render(&View { shell: Shell::new(&app, &caller, "Flows", "Flows", says), flows })
 }
 
 impl FlowView {
     fn of(report: &Report) -> Option<Self> {
-        let flow = drawing(report.summary.flow.as_ref()?);
-        let mut open: Vec<&Finding> = report.findings.iter().filter(|finding| finding.is_open()).collect();
-        open.sort_by_key(|finding| finding.grade);
-        let is_pattern = |finding: &&&Finding| {
-            matches!(finding.kind, Kind::PeriodicLoss | Kind::DimensionalLoss | Kind::Burst | Kind::RetryComb)
-        };
-        let pattern = |finding: &&Finding| {
-            let chip = Chip { word: finding.kind.name().to_owned(), mood: finding_mood(finding) };
-            (chip, visible(&finding.why).into_owned())
-        };
-        let single: Vec<&Finding> = open.iter().filter(|finding| !is_pattern(finding)).copied().collect();
+        let summary = report.summary.flow.as_ref()?;
+        let open = open_findings(&report.findings);
+        let patterns: Vec<_> = open.iter().filter(|finding| is_pattern(finding)).collect();
         Some(Self {
-            mood: open.first().map_or("good", |worst| finding_mood(worst)),
+            mood: mood(report, &open),
             says: words::headline(report),
-            patterns: open.iter().filter(is_pattern).map(pattern).collect(),
-            findings: Listing::of(&single, FINDINGS, |finding| FindingRow::of(finding)),
-            searched: Listing::of(&words::searched(report), SEARCHED, String::clone),
-            command: Command { text: format!("sordini flows -c /etc/sordini.toml --flow {}", flow.name) },
-            flow,
+            href: path("/flows", &summary.flow),
+            patterns: Listing::of(&patterns, PATTERNS, |finding| FindingRow::of(finding)),
+            flow: drawing(summary),
         })
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod curve;
 pub mod finding;
+pub mod flow;
 pub mod flows;
 pub mod group;
 pub mod groups;

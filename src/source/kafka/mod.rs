@@ -7,6 +7,7 @@
 //! * `walk`, `aborted`: what the bytes of an answer say
 //! * `lane`: one partition on its way, and what the sink is told of it
 //! * `reader`: the fetch loop of one thread
+//! * `patience`: waiting that heeds the wish to stop
 //!
 //! Plain threads and blocking sockets: a reader waits for nothing but its broker.
 
@@ -17,6 +18,7 @@ mod connection;
 mod errors;
 pub(crate) mod fetch;
 mod lane;
+mod patience;
 pub mod peek;
 mod reader;
 mod sasl;

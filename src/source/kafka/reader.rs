@@ -5,7 +5,6 @@
 //! follows them when their leaders change, so it may talk to several brokers, one after the other.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -18,12 +17,11 @@ use super::errors::KafkaError;
 use super::fetch::{self, Part, Places, Terms};
 use super::lane::{Lane, Manner};
 use super::locked;
+use super::patience::{POLL, patiently};
 use super::walk::look_ahead;
 use crate::source::{Event, Reader, Sink, SourceError};
 use crate::wire::Scratch;
 
-/// How often the wish to stop is looked at while there is nothing else to do.
-const POLL: Duration = Duration::from_millis(100);
 /// How long a broker may wait for records when the run is bounded, or when other brokers wait for their turn.
 const SHORT_WAIT: Duration = Duration::from_millis(50);
 /// What one partition may bring at least.
@@ -374,32 +372,5 @@ impl Reader for FetchReader {
             }
         }
         Ok(())
-    }
-}
-
-/// Does what may take long (a name to resolve, a connection, a lock) on a thread of its own, so that the wish to stop is
-/// heeded meanwhile: then the thread is left to end by itself, and there is no result.
-fn patiently<T: Send + 'static>(
-    sink: &dyn Sink,
-    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
-) -> Option<Result<T, SourceError>> {
-    let (done, result) = mpsc::sync_channel(1);
-    let spawned = std::thread::Builder::new().name("kafka-control".to_owned()).spawn(move || {
-        // Nobody listens any more after a stop.
-        let _ = done.send(work());
-    });
-    let failed = |source| Some(Err(SourceError::Io { what: "asking the cluster".to_owned(), source }));
-    if let Err(error) = spawned {
-        return failed(error);
-    }
-    loop {
-        match result.recv_timeout(POLL) {
-            Ok(result) => return Some(result),
-            Err(RecvTimeoutError::Timeout) if sink.stopped() => return None,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                return failed(std::io::Error::other("the thread that asked is gone"));
-            }
-        }
     }
 }

@@ -26,6 +26,7 @@
 mod exact;
 mod find;
 mod limits;
+mod residues;
 mod sample;
 mod scan;
 
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use self::find::Finder;
 pub use self::limits::{Limit, Limits};
+pub use self::residues::Residues;
 use self::sample::Group;
 use self::scan::total;
 use super::losses::{Segment, span};

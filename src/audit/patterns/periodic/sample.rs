@@ -31,7 +31,7 @@ pub struct Group {
     /// Its index among the segments.
     pub segment: usize,
     /// Eligible numbers, half-open, in order.
-    stretches: Vec<(i64, i64)>,
+    pub stretches: Vec<(i64, i64)>,
     /// What is no longer eligible of them because a period explains it, by inclusion and exclusion.
     taken: Vec<Progression>,
     /// Lost numbers, half-open, in order.

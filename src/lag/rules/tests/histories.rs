@@ -1,5 +1,7 @@
 //! Whole histories: healthy ones never get a bad verdict at any look, and what goes wrong gets its name in time.
 
+use proptest::prelude::*;
+
 use super::world::{Consumer, Event, Plan, Producer, World};
 use super::*;
 
