@@ -37,7 +37,11 @@ const BUILT_IN: &[(&[&str], Severity, Duration)] = &[
     (&["sequence-gap", "head-loss", "tail-loss", "offset-gap", "truncation"], Severity::Critical, Duration::ZERO),
     (&["retention-overrun", "conflict", "checksum-failure", "epoch-regression"], Severity::Critical, Duration::ZERO),
     (&["topic-reset", "audit-gap", "alert-state-lost"], Severity::Critical, Duration::ZERO),
-    (&["missing-stage", "stage-mismatch", "slo-burn"], Severity::Critical, Duration::ZERO),
+    (
+        &["missing-stage", "stage-mismatch", "slo-burn", "missing", "differs", "stale", "extra"],
+        Severity::Critical,
+        Duration::ZERO,
+    ),
     (&["lag-lost", "lag-gone", "lag-skip"], Severity::Critical, Duration::ZERO),
     (
         &["lag-stop", "lag-stall", "lag-stuck", "lag-no-owner", "lag-absent"],

@@ -64,6 +64,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What only a comparison of two stores can find.
+    pub const OF_STORES: [Kind; 4] = [Kind::Missing, Kind::Extra, Kind::Differs, Kind::Stale];
+
     pub const ALL: [Kind; 25] = [
         Kind::SequenceGap,
         Kind::HeadLoss,
@@ -91,6 +94,11 @@ impl Kind {
         Kind::Stale,
         Kind::AuditGap,
     ];
+
+    /// What an audit of topics can find.
+    pub fn of_audits() -> impl Iterator<Item = Kind> {
+        Kind::ALL.into_iter().filter(|kind| !Kind::OF_STORES.contains(kind))
+    }
 
     /// The name used in JSON, reports and metrics.
     pub fn name(self) -> &'static str {

@@ -37,6 +37,7 @@ struct Topic<'a> {
     coverage: Option<TopicCoverage<'a>>,
     unread: Vec<&'a Unread>,
     not_checked: Vec<&'a NotChecked>,
+    looked_for: Vec<Kind>,
 }
 
 pub(super) fn write(report: &Report, context: &Context, out: &mut dyn Write) -> io::Result<()> {
@@ -63,6 +64,12 @@ fn suites(report: &Report, context: &Context) -> Vec<Suite> {
     for missed in &report.summary.not_checked {
         by_topic.entry(&missed.topic).or_default().not_checked.push(missed);
     }
+    let looked_for = match &report.summary.drift {
+        // Reading a topic looks at its offsets and checksums too.
+        Some(_) => Kind::OF_STORES.into_iter().chain([Kind::OffsetGap, Kind::ChecksumFailure]).collect(),
+        None => Kind::of_audits().collect::<Vec<_>>(),
+    };
+    by_topic.values_mut().for_each(|topic| topic.looked_for.clone_from(&looked_for));
     let (named, nameless): (Vec<_>, Vec<_>) = report.summary.unread.iter().partition(|part| !part.topic.is_empty());
     for part in named {
         by_topic.entry(&part.topic).or_default().unread.push(part);
@@ -85,7 +92,9 @@ fn suites(report: &Report, context: &Context) -> Vec<Suite> {
 
 fn suite(name: &str, topic: &Topic<'_>) -> Suite {
     let mut cases = vec![Case { name: "coverage", outcome: read(topic) }];
-    cases.extend(Kind::ALL.map(|kind| Case { name: kind.name(), outcome: judged(kind, topic) }));
+    let found = |kind: &Kind| topic.findings.iter().any(|finding| finding.kind == *kind);
+    let kinds = Kind::ALL.into_iter().filter(|kind| topic.looked_for.contains(kind) || found(kind));
+    cases.extend(kinds.map(|kind| Case { name: kind.name(), outcome: judged(kind, topic) }));
     Suite { name: name.to_owned(), cases }
 }
 

@@ -168,7 +168,7 @@ pub fn not_checked(report: &Report) -> Vec<String> {
         }
     }
     let sentence = |(kinds, why, topics): &(&[Kind], &str, Vec<&str>)| {
-        let kinds = if kinds.len() == Kind::ALL.len() {
+        let kinds = if kinds.len() >= Kind::of_audits().count() {
             "anything".to_owned()
         } else {
             kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ")

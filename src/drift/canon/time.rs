@@ -291,8 +291,7 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "2024", "2024-13-01", "2024-02-30", "2023-02-29", "2024-01-01T25:00", "2024-01-01T00:61", "x"]
-        {
+        for text in ["", "2024-13-01", "2024-02-30", "2023-02-29", "2024-01-01T25:00", "2024-01-01T00:61", "x"] {
             assert!(timestamp(text, Unit::Millis, 6, false, &mut Vec::new()).is_err(), "{text}");
         }
         assert!(date("2024-01-01T00:00:01", &mut Vec::new()).is_err(), "a date has no time of day");

@@ -23,7 +23,9 @@ impl SqlColumn {
         let name = &self.name;
         match self.ty {
             Type::Decimal(None) => format!("trim_scale({name})::text"),
-            Type::Single | Type::Double => format!("({name} + 0)::text"),
+            // Minus zero becomes zero; an integer zero would widen `real`.
+            Type::Single => format!("({name} + 0::real)::text"),
+            Type::Double => format!("({name} + 0::double precision)::text"),
             Type::Bytes => format!("encode({name}, 'hex')"),
             Type::Json => format!("{name}::jsonb::text"),
             _ => format!("{name}::text"),
