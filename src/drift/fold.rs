@@ -303,7 +303,7 @@ mod tests {
             let fold = Fold { most: 16, ..Fold::new(0, vec![settled]) };
             let version = |(offset, (key, said)): (usize, &(u64, Said))| Version {
                 // Two keys for each shard that is used.
-                key: (*key / 2) << 58 | key % 2,
+                key: ((*key / 2) << 58) | (key % 2),
                 partition: 0,
                 offset: offset as i64,
                 said: *said,
@@ -316,7 +316,8 @@ mod tests {
                 writer.push(version).unwrap();
             }
             writer.end().unwrap();
-            let mut expected: BTreeMap<u64, (Option<Option<u64>>, Vec<Option<u64>>)> = BTreeMap::new();
+            type Expected = (Option<Option<u64>>, Vec<Option<u64>>);
+            let mut expected: BTreeMap<u64, Expected> = BTreeMap::new();
             for version in &versions {
                 let row = match version.said { Said::Row(row) => Some(row), _ => None };
                 let (state, later) = expected.entry(version.key).or_default();

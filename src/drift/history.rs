@@ -45,7 +45,7 @@ impl History {
     }
 
     /// The last settled version of each partition, then all that are not settled.
-    pub fn allowed<'h>(&'h self, is_settled: impl Fn(i32, i64) -> bool) -> (Vec<&'h Version>, Vec<&'h Version>) {
+    pub fn allowed(&self, is_settled: impl Fn(i32, i64) -> bool) -> (Vec<&Version>, Vec<&Version>) {
         let mut last: BTreeMap<i32, &Version> = BTreeMap::new();
         let mut open = Vec::new();
         for version in &self.versions {

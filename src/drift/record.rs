@@ -103,10 +103,7 @@ impl<'s> Parser<'s> {
         spans: &mut Spans,
         why: &mut Option<Unusable>,
     ) -> Result<Says, Unusable> {
-        let members = match value {
-            Some(value) => Some(self.members(value)),
-            None => None,
-        };
+        let members = value.map(|value| self.members(value));
         match (&self.key, &members) {
             (KeyFrom::Key, _) => self.key_of_record(key, spans)?,
             (KeyFrom::Value, Some(Ok(members))) => self.key_of_members(members, spans)?,
@@ -327,88 +324,4 @@ impl<'a> Envelope<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::drift::canon::Type;
-
-    fn shape() -> Shape {
-        let column = |name: &str, ty| Column { name: name.to_owned(), ty, is_nullable: true };
-        Shape {
-            keys: vec![column("id", Type::Integer)],
-            values: vec![column("amount", Type::Decimal(Some(2))), column("note", Type::Text)],
-        }
-    }
-
-    fn read(url: &str, key: Option<&str>, value: Option<&str>) -> Result<(Says, String), String> {
-        let shape = shape();
-        let Ok(super::super::place::Place::Topic(place)) = url.parse() else { panic!("{url}") };
-        let (mut spans, mut why) = (Spans::default(), None);
-        let mut parser = Parser::new(&shape, &place);
-        let says = parser
-            .read(key.map(str::as_bytes), value.map(str::as_bytes), &mut spans, &mut why)
-            .map_err(|error| error.to_string())?;
-        if let Some(why) = why {
-            return Err(why.to_string());
-        }
-        let texts =
-            spans.texts().map(|text| text.map_or("∅".to_owned(), |t| String::from_utf8_lossy(t).into_owned()));
-        Ok((says, texts.collect::<Vec<_>>().join("|")))
-    }
-
-    #[test]
-    fn a_record_says_its_row() {
-        let plain = "kafka://b/t";
-        for (key, value, says, texts) in [
-            ("7", Some(r#"{"id":7,"amount":10,"note":"x"}"#), Says::Row, "7|10.00|x"),
-            ("\"7\"", Some(r#"{"note":"a\nb","more":[1],"amount":"1e1"}"#), Says::Row, "7|10.00|a\nb"),
-            (r#"{"id":7}"#, Some(r#"{"amount":null}"#), Says::Row, "7|∅|∅"),
-            ("007", None, Says::Deleted, "7"),
-            ("7", Some(r#"{"amount":1,"note":"","__deleted":"true"}"#), Says::Deleted, "7"),
-            (
-                r#"{"schema":{},"payload":{"id":7}}"#,
-                Some(r#"{"schema":null,"payload":{"amount":1,"note":""}}"#),
-                Says::Row,
-                "7|1.00|",
-            ),
-        ] {
-            assert_eq!(read(plain, Some(key), value), Ok((says, texts.to_owned())), "{key} {value:?}");
-        }
-        let in_value = "kafka://b/t?key=value";
-        assert_eq!(
-            read(in_value, None, Some(r#"{"amount":1,"id":3,"note":"n"}"#)),
-            Ok((Says::Row, "3|1.00|n".to_owned()))
-        );
-    }
-
-    #[test]
-    fn an_event_of_debezium_says_its_row() {
-        let url = "kafka://b/t?value=debezium";
-        let event = r#"{"before":null,"after":{"id":1,"amount":"2.5","note":null},"op":"c","source":{"lsn":1}}"#;
-        let wrapped = format!(r#"{{"schema":{{}},"payload":{event}}}"#);
-        for event in [event, &wrapped] {
-            assert_eq!(read(url, Some(r#"{"id":1}"#), Some(event)), Ok((Says::Row, "1|2.50|∅".to_owned())));
-        }
-        let deleted = r#"{"before":{"id":1,"amount":null,"note":null},"after":null,"op":"d"}"#;
-        assert_eq!(read(url, Some(r#"{"id":1}"#), Some(deleted)), Ok((Says::Deleted, "1".to_owned())));
-        assert_eq!(read(url, Some(r#"{"id":1}"#), Some(r#"{"ts_ms":1}"#)).unwrap().0, Says::Nothing);
-        assert!(read(url, Some(r#"{"id":1}"#), Some(r#"{"op":"t"}"#)).unwrap_err().contains("truncated"));
-        let toast = r#"{"after":{"id":1,"amount":1,"note":"__debezium_unavailable_value"},"op":"u"}"#;
-        assert!(read(url, Some(r#"{"id":1}"#), Some(toast)).unwrap_err().contains("Debezium could not"));
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_said() {
-        let plain = "kafka://b/t";
-        for (key, value, said) in [
-            (None, Some("{}"), "no key"),
-            (Some("x"), Some("{}"), "is no number"),
-            (Some("1"), Some("{"), "value does not parse"),
-            (Some("1"), Some(r#"{"amount":"ten"}"#), "\"amount\" is no number"),
-            (Some(r#"{"key":1}"#), Some("{}"), "no member \"id\""),
-            (Some(r#"{"id":null}"#), Some("{}"), "is null"),
-        ] {
-            let error = read(plain, key, value).unwrap_err();
-            assert!(error.contains(said), "{error}");
-        }
-    }
-}
+mod tests;

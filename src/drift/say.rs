@@ -181,7 +181,7 @@ fn changes(columns: &Map<String, Value>) -> String {
 fn quoted(value: &Value) -> String {
     match value.as_str() {
         None => "null".to_owned(),
-        Some(text) if text.is_empty() => "\"\"".to_owned(),
+        Some("") => "\"\"".to_owned(),
         Some(text) => {
             let short: String = text.chars().take(QUOTED).flat_map(char::escape_debug).collect();
             if text.chars().count() > QUOTED { format!("{short}…") } else { short }

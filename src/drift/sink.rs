@@ -5,6 +5,8 @@
 //! record between the two must be exactly what the topic says; one with such records may be any of them. A sink that crashes
 //! and writes again only goes back to records above its committed offset.
 
+mod take;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,28 +14,24 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use super::digest::{BUCKETS, Digest, Method, Spans, bucket_of};
-use super::fold::{Fold, Said, State, Version, Writer, certain};
+use super::fold::{Fold, State, certain};
 use super::history::{self, Histories, History, HistoryTake};
 use super::localise::{Localised, Side, localise};
 use super::place::TopicPlace;
-use super::record::{Parser, Relaxed, Says};
+use super::record::Parser;
 use super::say::{self, Difference, Stores};
 use super::shape::Row;
 use super::table::{Sum, Table};
-use super::topic::{self, Opened, Read, Take};
+use super::topic::{self, Opened, Read};
 use super::verdict::{Verdict, judge};
 use super::{DriftError, Settings, Told, note};
+use take::{FoldTake, Taken};
+
 use crate::audit::drift::{Claim, Cut, DriftSummary};
 use crate::audit::finding::Grade;
 use crate::audit::verdict::Report;
 use crate::engine::{Progress, now_ms};
 use crate::source::{Properties, Start};
-use crate::wire::Record;
-
-/// Keys in flight whose texts are kept.
-const MOST_IN_FLIGHT: usize = 1_000_000;
-/// Records listed that say nothing of any key.
-const SAMPLES: usize = 10;
 
 pub fn compare(
     settings: &Settings,
@@ -125,22 +123,12 @@ impl Sink<'_> {
         // The database adds up while the topic is read.
         let (read, sums) = std::thread::scope(|scope| {
             let adding = scope.spawn(|| table.sums());
-            let read = bracket.opened.read(self.progress, || FoldTake {
-                parser: Parser::new(&shape, self.place),
-                fold: &fold,
-                writer: fold.writer(),
-                keys: shape.keys.len(),
-                method: self.method,
-                spans: Spans::default(),
-                in_flight: FxHashMap::default(),
-                unusable: BTreeMap::new(),
-                samples: Vec::new(),
-            });
+            let read = bracket.opened.read(self.progress, || FoldTake::new(&shape, self.place, &fold, self.method));
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
             Ok::<_, DriftError>((read?, sums?))
         })?;
         let ((mut read, takers), mut second) = (read, sums);
-        let mut taken = Taken { relaxed: Relaxed::new(shape.values.len()), ..Taken::default() };
+        let mut taken = Taken::new(shape.values.len());
         for taker in takers {
             taken.add(taker)?;
         }
@@ -310,92 +298,4 @@ fn in_flight_suspects(open: &FxHashMap<u64, State>, rows: &[Digest]) -> BTreeSet
         _ => false,
     };
     open.iter().filter(is_suspect).map(|(key, _)| *key).collect()
-}
-
-/// Folds records.
-struct FoldTake<'f> {
-    parser: Parser<'f>,
-    fold: &'f Fold,
-    writer: Writer<'f>,
-    keys: usize,
-    method: Method,
-    spans: Spans,
-    /// Texts of keys that are in flight, or whose row could not be read.
-    in_flight: FxHashMap<u64, Vec<String>>,
-    /// Records that say nothing of any key, by reason.
-    unusable: BTreeMap<String, u64>,
-    samples: Vec<String>,
-}
-
-impl Take for FoldTake<'_> {
-    fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError> {
-        let mut why = None;
-        let says = match self.parser.read(record.key, record.value, &mut self.spans, &mut why) {
-            Ok(says) => says,
-            Err(error) => {
-                note(&mut self.unusable, "unusable-record", 1);
-                self.sample(partition, record.offset, &error.to_string());
-                return Ok(());
-            }
-        };
-        let (key, said) = match says {
-            Says::Nothing => return Ok(()),
-            Says::Row => {
-                let digest = self.method.of(&self.spans, self.keys);
-                (digest.key, Said::Row(digest.row))
-            }
-            Says::Deleted => (self.method.key(&self.spans, self.keys), Said::Deleted),
-            Says::Unreadable => {
-                let why = why.map(|why| why.to_string()).unwrap_or_default();
-                self.sample(partition, record.offset, &why);
-                (self.method.key(&self.spans, self.keys), Said::Unreadable)
-            }
-        };
-        if says == Says::Unreadable || !self.fold.is_settled(partition, record.offset) {
-            self.remember(key)?;
-        }
-        let version = Version { key, partition, offset: record.offset, said };
-        self.writer.push(&version).map_err(DriftError::Disk)
-    }
-}
-
-impl FoldTake<'_> {
-    fn sample(&mut self, partition: i32, offset: i64, why: &str) {
-        if self.samples.len() < SAMPLES {
-            self.samples.push(format!("[{partition}]@{offset}: {why}"));
-        }
-    }
-
-    fn remember(&mut self, key: u64) -> Result<(), DriftError> {
-        if self.in_flight.len() >= MOST_IN_FLIGHT && !self.in_flight.contains_key(&key) {
-            return Err(DriftError::InFlight(MOST_IN_FLIGHT));
-        }
-        let (spans, keys) = (&self.spans, self.keys);
-        let text = |text: Option<&[u8]>| String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
-        self.in_flight.entry(key).or_insert_with(|| spans.texts().take(keys).map(text).collect());
-        Ok(())
-    }
-}
-
-/// What all threads took.
-#[derive(Default)]
-struct Taken {
-    in_flight: FxHashMap<u64, Vec<String>>,
-    unusable: BTreeMap<String, u64>,
-    samples: Vec<String>,
-    relaxed: Relaxed,
-}
-
-impl Taken {
-    fn add(&mut self, taker: FoldTake<'_>) -> Result<(), DriftError> {
-        taker.writer.end().map_err(DriftError::Disk)?;
-        self.in_flight.extend(taker.in_flight);
-        for (reason, count) in taker.unusable {
-            note(&mut self.unusable, &reason, count);
-        }
-        let room = SAMPLES.saturating_sub(self.samples.len());
-        self.samples.extend(taker.samples.into_iter().take(room));
-        self.relaxed.add(&taker.parser.relaxed);
-        Ok(())
-    }
 }

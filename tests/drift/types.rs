@@ -91,7 +91,8 @@ fn every_type_is_compared_exactly() {
     said.must_exit(1);
     for (key, (index, other)) in (1_i64..).zip(&others) {
         let (ty, _, value, _) = CELLS[*index];
-        let of_key: Vec<_> = said.findings.iter().filter(|finding| finding["key"]["id"] == key.to_string()).collect();
+        let id = key.to_string();
+        let of_key: Vec<_> = said.findings.iter().filter(|finding| finding["key"]["id"] == id.as_str()).collect();
         let [finding] = of_key.as_slice() else { panic!("{ty} {value} and {other}: {of_key:?}") };
         assert_eq!(finding["kind"], "differs", "{ty} {value} and {other}");
         let columns: Vec<&String> = finding["columns"].as_object().expect("columns").keys().collect();

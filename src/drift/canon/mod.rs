@@ -130,11 +130,11 @@ impl Type {
             Type::Double => number::float(given.text()?, false, out),
             Type::Bool => boolean(given, out),
             Type::Text => plain(given, out),
-            Type::Padded => plain(given, out).map(|canonical| {
-                let kept = out.trim_ascii_end_blanks();
-                out.truncate(kept);
-                canonical
-            }),
+            Type::Padded => {
+                let canonical = plain(given, out)?;
+                out.truncate(out.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1));
+                Ok(canonical)
+            }
             Type::Uuid => uuid(given.text()?, out),
             Type::Bytes => bytes(given.text()?, out),
             Type::Json => json_value(given, out),
@@ -151,17 +151,6 @@ impl Type {
             Type::Time(precision) | Type::Timestamp(precision) if precision > 3 => Unit::Micros,
             _ => Unit::Millis,
         })
-    }
-}
-
-trait Blanks {
-    fn trim_ascii_end_blanks(&self) -> usize;
-}
-
-impl Blanks for Vec<u8> {
-    /// Length without the blanks at the end.
-    fn trim_ascii_end_blanks(&self) -> usize {
-        self.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1)
     }
 }
 

@@ -1,4 +1,6 @@
-//! A table in PostgreSQL: its catalogue, one repeatable-read snapshot, and answers by [`Statements`].
+//! A table in PostgreSQL: one repeatable-read snapshot, and answers by [`Statements`]. `catalogue`: what it consists of.
+
+mod catalogue;
 
 use std::time::Duration;
 
@@ -7,10 +9,9 @@ use ::postgres::types::ToSql;
 use ::postgres::{Client, Config};
 
 use super::connect;
-use super::statement::{SqlColumn, Statements, quoted};
+use super::statement::{Statements, quoted};
 use super::{Sum, Table};
 use crate::drift::DriftError;
-use crate::drift::canon::Type;
 use crate::drift::cells::{Cells, PARTS};
 use crate::drift::digest::{BUCKETS, Digest, Method};
 use crate::drift::hash::{hash_int, hash_text};
@@ -116,118 +117,6 @@ impl Postgres {
         })
     }
 
-    fn look_up(&mut self, place: &PostgresPlace, chosen: &Chosen, limits: &Limits) -> Result<(), DriftError> {
-        let found: Option<u32> = self.one("SELECT to_regclass($1)::oid", &[&place.table])?;
-        let Some(oid) = found else {
-            let why = format!("there is no table {} that this role can see", place.table);
-            return Err(self.refused(why, "name it as table=SCHEMA.NAME"));
-        };
-        self.statements.table = self.one("SELECT $1::oid::regclass::text", &[&oid])?;
-        self.check_privileges(oid, limits)?;
-        let columns = self.columns(oid)?;
-        let key = match place.key.is_empty() {
-            true => self.unique_key(oid)?,
-            false => place.key.clone(),
-        };
-        let by_name = |name: &String| columns.iter().find(|column| column.0 == *name);
-        let known = || columns.iter().map(|column| column.0.as_str()).collect::<Vec<_>>().join(", ");
-        for name in key.iter().chain(&chosen.only).chain(&chosen.ignored) {
-            if by_name(name).is_none() {
-                return Err(self.refused(format!("the table has no column \"{name}\""), &format!("it has {}", known())));
-            }
-        }
-        for (name, column) in &columns {
-            let is_key = key.contains(name);
-            let is_wanted = (chosen.only.is_empty() || chosen.only.contains(name)) && !chosen.ignored.contains(name);
-            if !is_key && !is_wanted {
-                continue;
-            }
-            let Ok(column) = column else {
-                let why = format!("column \"{name}\" is of a type whose values sordini cannot compare exactly");
-                return Err(self.refused(why, &format!("leave it out with --ignore {name}")));
-            };
-            if !is_key {
-                self.shape.values.push(described(name, column));
-                self.statements.values.push(column.clone());
-            }
-        }
-        for name in &key {
-            let Some((_, Ok(column))) = by_name(name) else { continue };
-            if column.is_nullable {
-                let why = format!("the key's column \"{name}\" may be null");
-                return Err(self.refused(why, "choose columns that are never null with key=…"));
-            }
-            self.shape.keys.push(described(name, column));
-            self.statements.keys.push(column.clone());
-        }
-        Ok(())
-    }
-
-    fn check_privileges(&mut self, oid: u32, limits: &Limits) -> Result<(), DriftError> {
-        let reads: bool = self.one("SELECT has_table_privilege($1::oid, 'SELECT')", &[&oid])?;
-        if !reads {
-            let table = self.statements.table.clone();
-            return Err(
-                self.refused("this role may not read the table".to_owned(), &format!("GRANT SELECT ON {table}"))
-            );
-        }
-        let writes = "SELECT has_table_privilege($1::oid, 'INSERT, UPDATE, DELETE, TRUNCATE')";
-        let writes: bool = self.one(writes, &[&oid])?;
-        if writes && !limits.allows_writers {
-            return Err(self.refused(
-                "this role could write to the table, and an audit needs no such right".to_owned(),
-                "use a role with SELECT alone (docs/drift.md has the grants), or say --allow-writer",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Every column, and how it is compared where it can be.
-    fn columns(&mut self, oid: u32) -> Result<Vec<(String, Result<SqlColumn, ()>)>, DriftError> {
-        let statement = "\
-            SELECT a.attname::text, a.attnotnull, b.typname::text, b.typtype::text, \
-                   CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, \
-                   coalesce(c.collisdeterministic, true), format_type(a.atttypid, a.atttypmod), b.typcategory::text \
-            FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
-            JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END \
-            LEFT JOIN pg_collation c ON c.oid = a.attcollation \
-            WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
-        let rows = self.client.query(statement, &[&oid]).map_err(|error| self.wrong(&error))?;
-        let mut columns = Vec::new();
-        for row in rows {
-            let (name, is_not_null): (String, bool) = (self.get(&row, 0)?, self.get(&row, 1)?);
-            let (base, kind, modifier): (String, String, i32) =
-                (self.get(&row, 2)?, self.get(&row, 3)?, self.get(&row, 4)?);
-            let (is_exact, sql_type): (bool, String) = (self.get(&row, 5)?, self.get(&row, 6)?);
-            let column = type_of(&base, &kind, modifier).map(|ty| SqlColumn {
-                name: quoted(&name),
-                sql_type,
-                ty,
-                is_nullable: !is_not_null,
-                // An enum's text may name none of its values: the cast would fail.
-                is_exact: is_exact && kind == "b",
-            });
-            columns.push((name, column.ok_or(())));
-        }
-        Ok(columns)
-    }
-
-    fn unique_key(&mut self, oid: u32) -> Result<Vec<String>, DriftError> {
-        let statement = "\
-            SELECT array_agg(a.attname::text ORDER BY array_position(i.indkey::int2[], a.attnum)) \
-            FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) \
-            WHERE i.indrelid = $1 AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL \
-            GROUP BY i.indexrelid, i.indisprimary HAVING bool_and(a.attnotnull) ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1";
-        let rows = self.client.query(statement, &[&oid]).map_err(|error| self.wrong(&error))?;
-        match rows.first() {
-            Some(row) => self.get(row, 0),
-            None => Err(self.refused(
-                "the table has no primary key and no unique index over columns that are never null".to_owned(),
-                "name the columns that tell its rows apart with key=COLUMN[,COLUMN]",
-            )),
-        }
-    }
-
     fn one<T>(&mut self, statement: &str, values: &[&(dyn ToSql + Sync)]) -> Result<T, DriftError>
     where
         T: for<'a> ::postgres::types::FromSql<'a>,
@@ -286,10 +175,6 @@ impl Postgres {
     }
 }
 
-fn described(name: &str, column: &SqlColumn) -> Column {
-    Column { name: name.to_owned(), ty: column.ty, is_nullable: column.is_nullable }
-}
-
 /// `HOST:PORT/DATABASE TABLE`, without a role or a password.
 fn named(config: &Config, table: &str) -> String {
     let host = config.get_hosts().first().map_or("localhost".to_owned(), |host| match host {
@@ -298,36 +183,6 @@ fn named(config: &Config, table: &str) -> String {
     });
     let port = config.get_ports().first().copied().unwrap_or(5_432);
     format!("postgres {host}:{port}/{} {table}", config.get_dbname().unwrap_or_default())
-}
-
-/// How values of a type are compared; `None` when they cannot be.
-fn type_of(base: &str, kind: &str, modifier: i32) -> Option<Type> {
-    if kind == "e" {
-        return Some(Type::Text);
-    }
-    let seconds = if modifier < 0 { 6 } else { modifier.min(6) as u8 };
-    Some(match base {
-        "int2" | "int4" | "int8" => Type::Integer,
-        "numeric" if modifier < 0 => Type::Decimal(None),
-        // Eleven bits with a sign.
-        "numeric" => match (((modifier - 4) & 0x7ff) ^ 1_024) - 1_024 {
-            scale if scale < 0 => Type::Decimal(None),
-            scale => Type::Decimal(Some(scale as u16)),
-        },
-        "float4" => Type::Single,
-        "float8" => Type::Double,
-        "bool" => Type::Bool,
-        "text" | "varchar" | "name" => Type::Text,
-        "bpchar" => Type::Padded,
-        "uuid" => Type::Uuid,
-        "bytea" => Type::Bytes,
-        "json" | "jsonb" => Type::Json,
-        "date" => Type::Date,
-        "time" => Type::Time(seconds),
-        "timestamp" => Type::Timestamp(seconds),
-        "timestamptz" => Type::Instant(seconds),
-        _ => return None,
-    })
 }
 
 impl Table for Postgres {
