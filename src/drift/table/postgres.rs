@@ -1,4 +1,4 @@
-//! A table in PostgreSQL: one repeatable-read snapshot, and answers by [`Statements`]. `catalogue`: what it consists of.
+//! A table in PostgreSQL: one repeatable-read snapshot, and answers by the statements beside it. `catalogue`: what it consists of.
 
 mod catalogue;
 
