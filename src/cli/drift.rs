@@ -58,6 +58,9 @@ pub struct DriftArgs {
     /// Differing keys that are looked at one by one; of others only the number is told
     #[arg(long, value_name = "KEYS", default_value_t = 10_000)]
     max_findings: usize,
+    /// Say what would be done, with the statements, and do nothing
+    #[arg(long)]
+    explain: bool,
     /// Tell hashes instead of keys and values
     #[arg(long)]
     redact: bool,
@@ -81,6 +84,11 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
         most_findings: args.max_findings,
         redact: args.redact,
     };
+    if args.explain {
+        let said = drift::explain::explain(&settings)?;
+        args.output.write(|out| Ok(out.write_all(said.as_bytes())?))?;
+        return Ok(common::exit::CLEAN);
+    }
     let progress = Arc::new(Progress::default());
     common::stop_on_signal(progress.clone())?;
     let drawn = common::draw(&progress, global, false);

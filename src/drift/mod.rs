@@ -14,6 +14,7 @@ mod align;
 pub mod canon;
 mod cells;
 mod digest;
+pub mod explain;
 mod fold;
 mod hash;
 mod history;

@@ -29,7 +29,7 @@ use take::{FoldTake, Taken};
 
 use crate::audit::drift::{Claim, Cut, DriftSummary};
 use crate::audit::finding::Grade;
-use crate::audit::verdict::Report;
+use crate::audit::verdict::{Report, Unread};
 use crate::engine::{Progress, now_ms};
 use crate::source::{Properties, Start};
 
@@ -51,6 +51,8 @@ pub fn compare(
         sink.confirm(table, suspects, &mut told)?;
     }
     told.summary.table_bytes = table.bytes();
+    let unjudged = unjudged(settings, &told.summary.cuts, &told.read);
+    told.read.unread.extend(unjudged);
     Ok(say::report(settings, told, progress.is_stopped(), began.elapsed()))
 }
 
@@ -127,13 +129,10 @@ impl Sink<'_> {
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
             Ok::<_, DriftError>((read?, sums?))
         })?;
-        let ((mut read, takers), mut second) = (read, sums);
+        let ((read, takers), mut second) = (read, sums);
         let mut taken = Taken::new(shape.values.len());
         for taker in takers {
             taken.add(taker)?;
-        }
-        if let Some(committed) = behind_its_log(&cuts, &read) {
-            read.unread.push(committed);
         }
         let mut summary = self.summary(table, cuts);
         let (first, open) = sums_of(&fold, &mut summary)?;
@@ -196,7 +195,9 @@ impl Sink<'_> {
         table.end()?;
         told.summary.cuts = cuts;
         told.read.unread.append(&mut read.unread);
-        let is_trimmed = told.read.is_trimmed || read.is_trimmed;
+        let is_whole = told.read.unread.is_empty();
+        // A key of which no record was read may have had one.
+        let is_trimmed = told.read.is_trimmed || read.is_trimmed || !is_whole;
         let stores = Stores { first: &self.place.topic, second: table.name(), shape: &shape };
         let mut subjects: BTreeSet<&Vec<String>> = histories.keys().collect();
         subjects.extend(rows.keys());
@@ -211,8 +212,8 @@ impl Sink<'_> {
                 verdict => {
                     let Some(difference) = Difference::of(key, &verdict) else { continue };
                     let mut finding = difference.finding(self.settings, &stores);
-                    if self.claim() == Claim::Heuristic {
-                        // A slow writer looks the same.
+                    if self.claim() == Claim::Heuristic || !is_whole {
+                        // A slow writer looks the same, and so does a record that could not be read.
                         finding.grade = Grade::Possible;
                     }
                     let finding = say::with_records(finding, &self.place.topic, &verdict);
@@ -253,19 +254,28 @@ impl Sink<'_> {
     }
 }
 
-/// Records that left the log before the group had read them: the table may lack them, and nobody can tell.
-fn behind_its_log(cuts: &[Cut], read: &Read) -> Option<crate::audit::verdict::Unread> {
-    cuts.iter().find_map(|cut| {
+/// Partitions of which nothing must be in the table, or of which nobody can tell what must.
+fn unjudged(settings: &Settings, cuts: &[Cut], read: &Read) -> Vec<Unread> {
+    let part = |cut: &Cut| {
         let coverage = read.coverage.iter().find(|coverage| coverage.partition == cut.partition)?;
         let start = coverage.from + coverage.holes.expired as i64;
-        (cut.settled < start && coverage.from > 0).then(|| crate::audit::verdict::Unread {
+        let (until, why) = match cut.settled {
+            0 if coverage.records > 0 && start == 0 => match settings.group {
+                Some(_) => (coverage.until, "the group has committed nothing of it yet"),
+                None => (coverage.until, "all of its records are younger than the settle time"),
+            },
+            settled if settled < start => (start, "these records expired before the group had committed them"),
+            _ => return None,
+        };
+        Some(Unread {
             topic: coverage.topic.clone(),
             partition: Some(cut.partition),
             from: Some(cut.settled),
-            until: Some(start),
-            why: "these records expired before the group had committed them".to_owned(),
+            until: Some(until),
+            why: why.to_owned(),
         })
-    })
+    };
+    cuts.iter().filter_map(part).collect()
 }
 
 /// The sums of what is certain, and the keys of which it is not.

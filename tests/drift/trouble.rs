@@ -86,6 +86,26 @@ fn what_left_the_topic_is_not_held_against_the_table() {
 }
 
 #[test]
+fn a_partition_the_group_has_not_begun_is_not_vouched_for() {
+    let pair = Pair::new("begun", 2);
+    let mut client = pair.table("id int PRIMARY KEY, note text");
+    let producer = pair.kafka.producer(&[]);
+    for key in 0..4 {
+        producer.send(&pair.record(key, Some("{\"note\":\"x\"}")));
+    }
+    producer.flush();
+    pair.kafka.commit_offsets(&pair.group(), &[(&pair.name, 0, 2)]);
+    client.batch_execute("INSERT INTO items VALUES (0, 'x'), (2, 'x')").expect("rows");
+    let said = pair.audit(&[]);
+    said.must_exit(2);
+    assert_eq!(said.summary["unread"][0]["partition"], 1, "{:#}", said.summary);
+    pair.commit_all();
+    let said = pair.audit(&[]);
+    said.must_exit(1);
+    assert_eq!(said.drift(), [("missing".to_owned(), "1".to_owned()), ("missing".to_owned(), "3".to_owned())]);
+}
+
+#[test]
 fn without_a_group_the_claim_is_heuristic() {
     let pair = Pair::new("heuristic", 1);
     let mut client = two_rows(&pair);
@@ -157,6 +177,25 @@ fn what_cannot_be_compared_is_said() {
     }
     let odd = table("odd");
     drift(&[&topic, &odd, "--group", &group, "--ignore", "at"]).must_exit(1);
+}
+
+#[test]
+fn what_would_be_done_is_explained() {
+    let pair = Pair::new("explained", 1);
+    let mut client = two_rows(&pair);
+    let said = std::process::Command::new(env!("CARGO_BIN_EXE_sordini"))
+        .args(["drift", "--explain", &pair.topic_url(""), &pair.table_url(""), "--group", &pair.group()])
+        .output()
+        .expect("sordini starts");
+    assert!(said.status.success());
+    let text = String::from_utf8(said.stdout).expect("text");
+    assert!(text.contains("claim: bracketed"), "{text}");
+    // The statements are SQL as they stand, where they have no parameters.
+    let statements: Vec<&str> = text.lines().filter(|line| line.trim_start().starts_with("SELECT")).collect();
+    assert!(statements.len() >= 4, "{text}");
+    for statement in statements.iter().filter(|statement| !statement.contains('$')) {
+        client.query(*statement, &[]).unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
 }
 
 #[test]

@@ -38,6 +38,9 @@ pub trait Table: Send {
 
     fn set_method(&mut self, method: Method);
 
+    /// What it would be asked, and what for.
+    fn statements(&self) -> Vec<(&'static str, String)>;
+
     /// Everything asked until [`Table::end`] sees the table as it is now.
     fn begin(&mut self) -> Result<(), DriftError>;
 

@@ -210,6 +210,18 @@ impl Table for Postgres {
         self.statements.method = method;
     }
 
+    fn statements(&self) -> Vec<(&'static str, String)> {
+        let statements = &self.statements;
+        let mut all = vec![("once: the rows added up by bucket", statements.sums())];
+        if statements.method == Method::Chain {
+            all.push(("where buckets differ: cells", statements.cells()));
+        }
+        all.push(("or the hashes of their rows", statements.copy_digests(&[0])));
+        all.push(("the few rows that differ", statements.rows()));
+        all.push(("and those whose key is not known", statements.rows_by_hash()));
+        all
+    }
+
     fn begin(&mut self) -> Result<(), DriftError> {
         // The first query takes the snapshot, not BEGIN.
         let statement = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1";

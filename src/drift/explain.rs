@@ -1,0 +1,74 @@
+//! What a comparison would do: the cut, the claim, the statements. Nothing of the stores' content is read.
+
+use std::fmt::Write as _;
+
+use super::digest::Method;
+use super::place::Place;
+use super::table::Table;
+use super::{DriftError, Settings};
+use crate::audit::drift::Claim;
+
+pub fn explain(settings: &Settings) -> Result<String, DriftError> {
+    let mut said = String::new();
+    let (claim, how) = match (&settings.first, &settings.second, &settings.group) {
+        (Place::Topic(_), Place::Topic(_), _) => {
+            (Claim::Exact, "both logs are read side by side up to their last stable offsets".to_owned())
+        }
+        (Place::Topic(_), Place::Postgres(_), Some(group)) => (
+            Claim::Bracketed,
+            format!(
+                "committed offsets of group {group}, then one snapshot of the table, then the topic's ends; keys with a record between them may be any of its versions"
+            ),
+        ),
+        (Place::Topic(_), Place::Postgres(_), None) => (
+            Claim::Heuristic,
+            format!(
+                "records older than {} are taken to have arrived; name the sink's group with --group for a bracketed claim",
+                humantime::format_duration(settings.settle)
+            ),
+        ),
+        (Place::Postgres(_), _, _) => (
+            Claim::Heuristic,
+            format!(
+                "two snapshots; what differs is read again after {} and is drift where it stands unchanged",
+                humantime::format_duration(settings.settle)
+            ),
+        ),
+    };
+    line(&mut said, &format!("claim: {}: {how}", claim.name()));
+    for place in [&settings.first, &settings.second] {
+        match place {
+            Place::Topic(topic) => line(&mut said, &format!("\ntopic {}: read from its start to its end", topic.topic)),
+            Place::Postgres(place) => {
+                let table = super::table::postgres::Postgres::connect(place, &settings.chosen, &settings.limits)?;
+                of_table(&table, &mut said);
+            }
+        }
+    }
+    Ok(said)
+}
+
+fn of_table(table: &dyn Table, said: &mut String) {
+    line(said, &format!("\n{}", table.name()));
+    let shape = table.shape();
+    for (what, columns) in [("key", &shape.keys), ("compared", &shape.values)] {
+        let each: Vec<String> = columns.iter().map(|column| format!("{} ({})", column.name, column.ty)).collect();
+        line(said, &format!("  {what}: {}", each.join(", ")));
+    }
+    let method = match table.method() {
+        Method::Chain => "hashtextextended, tested at connect",
+        Method::Md5 => {
+            "MD5 over length:text, because this server does not hash text as PostgreSQL on a little-endian machine with UTF-8"
+        }
+    };
+    line(said, &format!("  hash: {method}"));
+    line(said, "  needs: SELECT on the table; the transaction is READ ONLY, REPEATABLE READ");
+    for (what, statement) in table.statements() {
+        line(said, &format!("\n  -- {what}\n  {statement};"));
+    }
+}
+
+fn line(said: &mut String, text: &str) {
+    // Writing into a string does not fail.
+    let _ = writeln!(said, "{text}");
+}
