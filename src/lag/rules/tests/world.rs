@@ -23,6 +23,9 @@ pub enum Producer {
     Bursts(i64),
 }
 
+/// Seconds between two bursts at least: what the longest one leaves is worked off by then.
+const REST_S: i64 = 60;
+
 #[derive(Clone, Copy, Debug)]
 pub enum Consumer {
     /// Reads up to so many records a second and commits every so many; when idle it repeats its commit or not.
@@ -169,7 +172,9 @@ impl World {
             }
             Producer::Sparse(every_s) => i64::from(self.rng.random_ratio(1, every_s as u32)),
             Producer::Bursts(rate) => {
-                if self.rng.random_ratio(1, 600) {
+                // One that begins while another lasts would make it longer than a consumer can bear.
+                let has_rested = self.second >= self.burst_until + REST_S;
+                if has_rested && self.rng.random_ratio(1, 600) {
                     self.burst_until = self.second + self.rng.random_range(5..60);
                 }
                 noisy(&mut self.rng, if self.second < self.burst_until { 3 * rate } else { rate })
