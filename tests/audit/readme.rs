@@ -9,12 +9,16 @@ const WINDOW: &str = r#"{"window":[{"offset":1000,"order":1,"timestamp_ms":10000
 
 /// The `sordini` commands of the README, continued lines joined, without what their output is piped into. The daemon never
 /// ends; `tests/watch` runs it with the shipped settings, and what reads those settings is run by `tests/flows` and `tests/trace`.
+/// A table to compare with is in `tests/drift`.
 fn commands() -> Vec<String> {
     let readme = include_str!("../../README.md").replace("\\\n", " ");
     let lines = readme.lines().filter_map(|line| line.strip_prefix("$ sordini "));
     let lines = lines.map(|line| line.split(" | ").next().unwrap_or_default().replace('\'', ""));
     let commands = lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    commands.filter(|command| !command.starts_with("watch") && !command.contains("-c sordini.toml")).collect()
+    let is_elsewhere = |command: &String| {
+        command.starts_with("watch") || command.starts_with("drift") || command.contains("-c sordini.toml")
+    };
+    commands.filter(|command| !is_elsewhere(command)).collect()
 }
 
 #[test]

@@ -180,6 +180,23 @@ fn what_cannot_be_compared_is_said() {
 }
 
 #[test]
+fn the_command_of_the_readme_works() {
+    let pair = Pair::new("readme", 1);
+    let mut client = two_rows(&pair);
+    let readme = include_str!("../../README.md");
+    let command = readme.lines().find_map(|line| line.strip_prefix("$ sordini drift ")).expect("the README compares");
+    let here = command
+        .replace('\'', "")
+        .replace("kafka://kafka:9092/orders", &pair.topic_url(""))
+        .replace("postgres://audit@db/shop?table=orders", &pair.table_url(""))
+        .replace("connect-orders", &pair.group());
+    let args: Vec<&str> = here.split(' ').collect();
+    drift(&args).must_exit(0);
+    client.batch_execute("UPDATE items SET note = 'y' WHERE id = 1").expect("a change");
+    drift(&args).must_exit(1);
+}
+
+#[test]
 fn what_would_be_done_is_explained() {
     let pair = Pair::new("explained", 1);
     let mut client = two_rows(&pair);
