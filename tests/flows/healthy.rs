@@ -139,8 +139,9 @@ impl Worker {
         for order in orders {
             self.answer(order);
         }
+        // Whether it commits or aborts: librdkafka does neither while reports of delivery wait to be polled.
+        self.producer.flush(LIMIT)?;
         if self.rounds.is_multiple_of(ABORTED) {
-            self.producer.flush(LIMIT)?;
             return Err(rdkafka::error::KafkaError::Canceled);
         }
         let mut offsets = TopicPartitionList::new();
