@@ -115,8 +115,14 @@ impl Browser {
 
     /// What the user sees of the first element that matches; waits for it.
     pub fn text(&self, css: &str) -> String {
-        let element = self.find(css);
-        self.run(element.text())
+        wait_for(&format!("{css} stays long enough to be read"), LIMIT, || {
+            let element = self.find(css);
+            // A page that shows what changes may have replaced it since.
+            match self.runtime.block_on(element.text()) {
+                Err(error) if error.is_stale_element_reference() => None,
+                text => Some(text.unwrap_or_else(|error| panic!("the browser: {error}"))),
+            }
+        })
     }
 
     /// The same of every element that matches now.
