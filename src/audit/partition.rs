@@ -15,7 +15,7 @@ use crate::identify::facts::{BatchFacts, Gap, Sampled, Traffic};
 use crate::identify::hash::key_hash;
 use crate::identify::{Identifier, Observations, extract::Misfit};
 use crate::ledger::Producer;
-use crate::source::{Batch, Cleanup, Damage};
+use crate::source::{Batch, Cleanup, Damage, Event};
 
 /// Misfits shown by name; beyond them only the count grows.
 const SAMPLES_KEPT: usize = 5;
@@ -310,6 +310,26 @@ impl PartitionAudit {
         let mut finding = place.finding(Kind::TopicReset, &[&old, &new], why);
         finding.offsets = Some(Span::new(state.offsets.from, state.offsets.position));
         out.push(finding.evidence("topic_id_before", old).evidence("topic_id_now", new));
+    }
+
+    /// What a source says beside its batches. The answer is why the partition is given up, where it is.
+    pub fn event(&mut self, event: Event<'_>, now: i64, out: &mut Vec<Finding>) -> Option<String> {
+        match event {
+            Event::Batch(_) => {}
+            Event::AtEnd => self.at_end(now),
+            Event::Damaged { from, until, damage } => self.damaged(from, until, &damage, out),
+            Event::Watermarks { log_start, high_watermark, last_stable } => {
+                self.watermarks(log_start, high_watermark, last_stable);
+            }
+            Event::Expired { log_start } => self.expired(log_start, out),
+            Event::Diverged { epoch, end_offset } => self.diverged(epoch, end_offset, out),
+            Event::TopicGone { now } => {
+                self.topic_gone(now, out);
+                return Some("the topic is gone; start again to audit what now has its name".to_owned());
+            }
+            Event::Failed { why } => return Some(why),
+        }
+        None
     }
 
     /// Nothing more to read at this time: the partition's stream time advances with the auditor's clock.

@@ -6,6 +6,7 @@ use super::coverage::{Coverage, Hole, Strip};
 use super::drift::DriftSummary;
 use super::finding::{Finding, Grade, Kind, State};
 use super::flows::summary::FlowSummary;
+use super::partition::PartitionState;
 use super::patterns::summary::Searched;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +92,28 @@ pub struct Unread {
     pub until: Option<i64>,
     /// What happened and what to do.
     pub why: String,
+}
+
+/// Why a part was not read to its end that somebody stopped.
+pub const STOPPED: &str = "stopped before its end";
+
+impl Unread {
+    /// `failed`: why its reader gave the partition up.
+    pub fn of_partition(state: &PartitionState, coverage: &Coverage, failed: Option<&str>, stopped: bool) -> Vec<Self> {
+        let part = |span: Option<(i64, i64)>, why: &str| Self {
+            topic: state.topic.clone(),
+            partition: Some(state.partition),
+            from: span.map(|(from, _)| from),
+            until: span.map(|(_, until)| until),
+            why: why.to_owned(),
+        };
+        let damaged = &state.offsets.damaged;
+        let mut parts: Vec<Self> = damaged.iter().map(|(span, why)| part(Some((span.from, span.until)), why)).collect();
+        let left = (coverage.holes.unfetched > 0).then_some((state.offsets.position, coverage.until));
+        let ended = if stopped { STOPPED } else { "its reader ended early; see the other messages" };
+        parts.extend(failed.or(left.map(|_| ended)).map(|why| part(left, why)));
+        parts
+    }
 }
 
 /// Kinds of anomaly that this audit could not have found on a topic, and why. That none was found means something for

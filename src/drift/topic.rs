@@ -9,7 +9,7 @@ use crate::audit::coverage::{Coverage, Hole, Isolation};
 use crate::audit::finding::Finding;
 use crate::audit::partition::{PartitionAudit, PartitionRules, PartitionState};
 use crate::audit::verdict::Unread;
-use crate::engine::{Progress, STOPPED, now_ms};
+use crate::engine::{Progress, now_ms};
 use crate::identify::Observations;
 use crate::lag::collect::{Collector, Filter};
 use crate::source::kafka::KafkaSource;
@@ -184,23 +184,7 @@ impl Slot {
     fn report(mut self, is_stopped: bool, read: &mut Read) {
         let state = &self.audit.state;
         let coverage = state.offsets.coverage(&state.place(), Isolation::ReadCommitted, Some(self.until));
-        let part = |from, until, why: String| Unread {
-            topic: coverage.topic.clone(),
-            partition: Some(coverage.partition),
-            from: Some(from),
-            until: Some(until),
-            why,
-        };
-        for (span, why) in &state.offsets.damaged {
-            read.unread.push(part(span.from, span.until, why.clone()));
-        }
-        let left = coverage.holes.get(Hole::Unfetched) > 0;
-        if let Some(why) = &self.failed {
-            read.unread.push(part(state.offsets.position, coverage.until, why.clone()));
-        } else if left {
-            let why = if is_stopped { STOPPED } else { "its reader ended early; see the other messages" };
-            read.unread.push(part(state.offsets.position, coverage.until, why.to_owned()));
-        }
+        read.unread.extend(Unread::of_partition(state, &coverage, self.failed.as_deref(), is_stopped));
         read.is_trimmed |= self.is_trimmed || coverage.holes.get(Hole::Expired) > 0;
         read.coverage.push(coverage);
         read.findings.append(&mut self.findings);
@@ -271,21 +255,8 @@ impl<T: Take> Sink for TopicSink<'_, T> {
             return self.batch(index, batch);
         }
         let Some(slot) = self.slot(index) else { return };
-        let Slot { audit, findings, failed, .. } = slot;
-        match event {
-            Event::Batch(_) => {}
-            Event::AtEnd => audit.at_end(now_ms()),
-            Event::Damaged { from, until, damage } => audit.damaged(from, until, &damage, findings),
-            Event::Watermarks { log_start, high_watermark, last_stable } => {
-                audit.watermarks(log_start, high_watermark, last_stable);
-            }
-            Event::Expired { log_start } => audit.expired(log_start, findings),
-            Event::Diverged { epoch, end_offset } => audit.diverged(epoch, end_offset, findings),
-            Event::TopicGone { now } => {
-                audit.topic_gone(now, findings);
-                *failed = Some("the topic is gone".to_owned());
-            }
-            Event::Failed { why } => *failed = Some(why),
+        if let Some(why) = slot.audit.event(event, now_ms(), &mut slot.findings) {
+            slot.failed = Some(why);
         }
     }
 

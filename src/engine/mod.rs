@@ -35,7 +35,6 @@ use auditor::Auditor;
 pub use flows::FlowRules;
 use index::Indexes;
 use partitions::Partitions;
-pub use report::STOPPED;
 use sink::ReaderSink;
 use trace::Listener;
 

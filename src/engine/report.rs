@@ -16,8 +16,6 @@ use crate::audit::patterns::sessions::{self, Numbered, Read};
 use crate::audit::patterns::summary::Found;
 use crate::audit::verdict::{Figures, NotChecked, Picture, Report, Summary, Unread, judge};
 
-/// Why a part was not read to its end that somebody stopped.
-pub const STOPPED: &str = "stopped before its end";
 /// Misfits listed in the summary.
 const SAMPLES_LISTED: usize = 10;
 
@@ -142,33 +140,24 @@ impl Auditor<'_> {
         refused: &[Refused],
         stopped: bool,
     ) -> Vec<Unread> {
-        let part = |topic: &str, partition, span: Option<(i64, i64)>, why: String| Unread {
+        let part = |topic: &str, partition, why: String| Unread {
             topic: topic.to_owned(),
             partition,
-            from: span.map(|(from, _)| from),
-            until: span.map(|(_, until)| until),
+            from: None,
+            until: None,
             why,
         };
         let mut unread: Vec<Unread> =
-            refused.iter().map(|(topic, partition, why)| part(topic, *partition, None, why.clone())).collect();
+            refused.iter().map(|(topic, partition, why)| part(topic, *partition, why.clone())).collect();
         for ((index, state), coverage) in current.iter().zip(coverage) {
-            let (topic, partition) = (&*state.topic, Some(state.partition));
-            for (span, why) in &state.offsets.damaged {
-                unread.push(part(topic, partition, Some((span.from, span.until)), why.clone()));
-            }
-            let left = (coverage.holes.unfetched > 0).then_some((state.offsets.position, coverage.until));
-            if let Some(why) = self.failed.get(index) {
-                unread.push(part(topic, partition, left, why.clone()));
-            } else if left.is_some() {
-                let why = if stopped { STOPPED } else { "its reader ended early; see the other messages" };
-                unread.push(part(topic, partition, left, why.to_owned()));
-            }
+            let failed = self.failed.get(index).map(String::as_str);
+            unread.extend(Unread::of_partition(state, coverage, failed, stopped));
         }
-        unread.extend(self.reader_errors.iter().map(|why| part("", None, None, why.clone())));
-        unread.extend(self.unreadable.iter().map(|(place, why)| part("", None, None, format!("{place}: {why}"))));
+        unread.extend(self.reader_errors.iter().map(|why| part("", None, why.clone())));
+        unread.extend(self.unreadable.iter().map(|(place, why)| part("", None, format!("{place}: {why}"))));
         let more = self.unreadable_count.saturating_sub(self.unreadable.len() as u64);
         if more > 0 {
-            unread.push(part("", None, None, format!("{more} more lines could not be read")));
+            unread.push(part("", None, format!("{more} more lines could not be read")));
         }
         // A stage of which nothing is known is no stage that lost everything.
         let stages = self.flow.iter().flat_map(|carried| carried.flows.flow.topics());
@@ -176,7 +165,6 @@ impl Auditor<'_> {
             if !unread.iter().any(|part| part.topic == topic) {
                 unread.push(part(
                     topic,
-                    None,
                     None,
                     "the input has no such topic, so nothing is known of this stage".to_owned(),
                 ));
@@ -188,17 +176,12 @@ impl Auditor<'_> {
             let mut topics: Vec<&str> = current.iter().map(|(_, p)| &*p.topic).collect();
             topics.dedup();
             let what = if topics.is_empty() { "the input".to_owned() } else { topics.join(", ") };
-            unread.push(part(
-                "",
-                None,
-                None,
-                format!("nothing was read: {what} is empty, so there is nothing to vouch for"),
-            ));
+            unread.push(part("", None, format!("nothing was read: {what} is empty, so there is nothing to vouch for")));
         }
         let unidentified: u64 = current.iter().map(|(_, p)| p.unidentified).sum();
         if records > 0 && unidentified >= records {
             let why = "the rule fits no record at all, so nothing was compared; see the samples, and check --id, --session and --sequence";
-            unread.push(part("", None, None, why.to_owned()));
+            unread.push(part("", None, why.to_owned()));
         }
         unread
     }

@@ -154,21 +154,8 @@ impl Sink for ReaderSink {
             }
             return;
         }
-        let Slot { audit, findings, failed, .. } = slot;
-        match event {
-            // Taken care of above.
-            Event::Batch(_) | Event::AtEnd => {}
-            Event::Damaged { from, until, damage } => audit.damaged(from, until, &damage, findings),
-            Event::Watermarks { log_start, high_watermark, last_stable } => {
-                audit.watermarks(log_start, high_watermark, last_stable);
-            }
-            Event::Expired { log_start } => audit.expired(log_start, findings),
-            Event::Diverged { epoch, end_offset } => audit.diverged(epoch, end_offset, findings),
-            Event::TopicGone { now } => {
-                audit.topic_gone(now, findings);
-                *failed = Some("the topic is gone; start again to audit what now has its name".to_owned());
-            }
-            Event::Failed { why } => *failed = Some(why),
+        if let Some(why) = slot.audit.event(event, now, &mut slot.findings) {
+            slot.failed = Some(why);
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 
 use crate::audit::finding::Finding;
-use crate::audit::verdict::Report;
+use crate::audit::verdict::{Report, STOPPED};
 use crate::config::AuditPlan;
 use crate::engine::now_ms;
 use crate::engine::{self, Observer, Progress};
@@ -190,7 +190,7 @@ impl Supervisor {
         // It only ever asks the audit to stop.
         let _ = scouting.join();
         let report = ended?;
-        let unread = report.summary.unread.iter().find(|part| part.why != engine::STOPPED).map(|part| part.why.clone());
+        let unread = report.summary.unread.iter().find(|part| part.why != STOPPED).map(|part| part.why.clone());
         self.slot.report.store(Stamped::now(report));
         match unread {
             Some(why) if !self.is_stopped() => anyhow::bail!(why),

@@ -4,6 +4,7 @@
 use serde::de::DeserializeOwned;
 
 use super::clean;
+use super::strips::Block;
 use crate::audit::finding::{Finding, Kind};
 use crate::audit::patterns::periodic::Residues;
 use crate::report::format::{thousands, utc};
@@ -21,7 +22,7 @@ pub struct Plot {
     /// What a reader who sees no drawing is told.
     pub title: String,
     pub peak: Peak,
-    pub bars: Vec<Bar>,
+    pub bars: Vec<Block>,
     /// The line of what chance would lose.
     pub level: String,
     pub axis: String,
@@ -38,15 +39,6 @@ pub struct Peak {
     pub x: String,
     /// Where its words begin, so that they stay inside the drawing.
     pub anchor: &'static str,
-}
-
-pub struct Bar {
-    pub class: &'static str,
-    pub x: String,
-    pub y: String,
-    pub width: String,
-    pub height: String,
-    pub title: String,
 }
 
 pub struct Next {
@@ -197,7 +189,7 @@ impl Period {
         WIDTH / self.residues.from.len() as f64
     }
 
-    fn bar(&self, bar: usize, scale: f64, what: &str) -> Option<Bar> {
+    fn bar(&self, bar: usize, scale: f64, what: &str) -> Option<Block> {
         let (lost, trials) = (self.residues.lost[bar], self.residues.trials[bar]);
         if lost == 0 {
             return None;
@@ -209,7 +201,7 @@ impl Period {
             1 => format!("residue {from}"),
             _ => format!("residues {from} to {}", until - 1),
         };
-        Some(Bar {
+        Some(Block {
             class: if self.is_peak(bar) { "mark" } else { "records" },
             x: format!("{:.2}", bar as f64 * step),
             y: format!("{:.2}", FOOT - height),
@@ -284,7 +276,7 @@ mod tests {
     fn the_peak_is_marked_and_towers_over_what_chance_would_lose() {
         let plot = plot(&periodic()).unwrap();
         let number = |text: &str| text.parse::<f64>().unwrap();
-        let marked: Vec<&Bar> = plot.bars.iter().filter(|bar| bar.class == "mark").collect();
+        let marked: Vec<&Block> = plot.bars.iter().filter(|bar| bar.class == "mark").collect();
         assert_eq!((marked.len(), marked[0].title.as_str()), (1, "residue 99: 120 of 120 lost"));
         assert_eq!((number(&marked[0].y), number(&marked[0].height)), (TOP, FOOT - TOP));
         assert_eq!(plot.peak.says, "n = 100, residue 99: 120 of 120 lost");
