@@ -90,22 +90,46 @@ pub enum State {
     Unknown,
 }
 
+/// By partition: records below this offset are in the table for certain.
+#[derive(Clone, Debug, Default)]
+pub struct Settled(Vec<i64>);
+
+impl Settled {
+    /// Nothing is certain of partitions that are not named.
+    pub fn new(offsets: impl IntoIterator<Item = (i32, i64)>) -> Self {
+        let mut settled = Vec::new();
+        for (partition, offset) in offsets {
+            let index = partition.max(0) as usize;
+            settled.resize(settled.len().max(index + 1), 0);
+            settled[index] = offset;
+        }
+        Self(settled)
+    }
+
+    pub fn below(&self, partition: i32) -> i64 {
+        self.0.get(partition as usize).copied().unwrap_or(0)
+    }
+
+    pub fn has(&self, partition: i32, offset: i64) -> bool {
+        offset < self.below(partition)
+    }
+}
+
 pub struct Fold {
     shards: Vec<Mutex<Shard>>,
     /// Rows in a shard before it is squashed, and spilled when that does not help.
     most: usize,
-    /// By partition: records below this offset are in the table for certain.
-    settled: Vec<i64>,
+    settled: Settled,
 }
 
 impl Fold {
-    pub fn new(memory_bytes: usize, settled: Vec<i64>) -> Self {
+    pub fn new(memory_bytes: usize, settled: Settled) -> Self {
         let most = (memory_bytes / ROW / SHARDS).max(1_024);
         Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), most, settled }
     }
 
     pub fn is_settled(&self, partition: i32, offset: i64) -> bool {
-        self.settled.get(partition as usize).is_some_and(|settled| offset < *settled)
+        self.settled.has(partition, offset)
     }
 
     /// For one thread that reads.
@@ -300,7 +324,7 @@ mod tests {
             again in 0..6_000_usize,
         ) {
             // So small that shards are squashed and spilled all the time.
-            let fold = Fold { most: 16, ..Fold::new(0, vec![settled]) };
+            let fold = Fold { most: 16, ..Fold::new(0, Settled::new([(0, settled)])) };
             let version = |(offset, (key, said)): (usize, &(u64, Said))| Version {
                 // Two keys for each shard that is used.
                 key: ((*key / 2) << 58) | (key % 2),
@@ -343,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_key_in_two_partitions_may_be_either() {
-        let fold = Fold::new(0, vec![100, 100]);
+        let fold = Fold::new(0, Settled::new([(0, 100), (1, 100)]));
         let mut writer = fold.writer();
         for (partition, row) in [(0, 1), (1, 2), (1, 3)] {
             writer.push(&Version { key: 9, partition, offset: row, said: Said::Row(row as u64) }).unwrap();
@@ -357,7 +381,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_leaves_all_open() {
-        let fold = Fold::new(0, vec![10]);
+        let fold = Fold::new(0, Settled::new([(0, 10)]));
         let mut writer = fold.writer();
         writer.push(&Version { key: 1, partition: 0, offset: 1, said: Said::Unreadable }).unwrap();
         writer.push(&Version { key: 1, partition: 0, offset: 2, said: Said::Row(5) }).unwrap();

@@ -5,12 +5,7 @@
 
 /// What `hashtextextended(text, seed)` gives on a little-endian server with a deterministic collation.
 pub fn hash_text(text: &[u8], seed: u64) -> u64 {
-    let mut state = [INIT.wrapping_add(text.len() as u32); 3];
-    if seed != 0 {
-        state[0] = state[0].wrapping_add((seed >> 32) as u32);
-        state[1] = state[1].wrapping_add(seed as u32);
-        mix(&mut state);
-    }
+    let mut state = begin(text.len() as u32, seed);
     let (blocks, tail) = text.as_chunks::<12>();
     for block in blocks {
         let (words, _) = block.as_chunks::<4>();
@@ -37,17 +32,23 @@ pub fn hash_text(text: &[u8], seed: u64) -> u64 {
 pub fn hash_int(value: i64, seed: u64) -> u64 {
     let (low, high) = (value as u32, (value >> 32) as u32);
     let folded = low ^ if value >= 0 { high } else { !high };
-    let mut state = [INIT.wrapping_add(4); 3];
-    if seed != 0 {
-        state[0] = state[0].wrapping_add((seed >> 32) as u32);
-        state[1] = state[1].wrapping_add(seed as u32);
-        mix(&mut state);
-    }
+    let mut state = begin(4, seed);
     state[0] = state[0].wrapping_add(folded);
     finish(state)
 }
 
 const INIT: u32 = 0x9e37_79b9_u32.wrapping_add(3_923_095);
+
+#[inline(always)]
+fn begin(length: u32, seed: u64) -> [u32; 3] {
+    let mut state = [INIT.wrapping_add(length); 3];
+    if seed != 0 {
+        state[0] = state[0].wrapping_add((seed >> 32) as u32);
+        state[1] = state[1].wrapping_add(seed as u32);
+        mix(&mut state);
+    }
+    state
+}
 
 #[inline(always)]
 fn mix(state: &mut [u32; 3]) {

@@ -7,6 +7,7 @@ use super::digest::{Method, Spans};
 use super::record::{Parser, Says};
 use super::shape::Row;
 use super::topic::Take;
+use crate::identify::hash::checksum;
 use crate::wire::Record;
 
 /// Settled versions kept of one key; older ones are only counted.
@@ -17,6 +18,8 @@ pub struct Version {
     pub partition: i32,
     pub offset: i64,
     pub timestamp: i64,
+    /// As in every sighting.
+    pub checksum: u64,
     pub content: Content,
 }
 
@@ -78,8 +81,7 @@ impl<'s> HistoryTake<'s> {
 
 impl Take for HistoryTake<'_> {
     fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError> {
-        let mut why = None;
-        let Ok(says) = self.parser.read(record.key, record.value, &mut self.spans, &mut why) else { return Ok(()) };
+        let Ok(says) = self.parser.read(record.key, record.value, &mut self.spans) else { return Ok(()) };
         let is_wanted = says != Says::Nothing && self.wanted.contains(&self.method.key(&self.spans, self.keys));
         if !is_wanted {
             return Ok(());
@@ -89,10 +91,11 @@ impl Take for HistoryTake<'_> {
         let keys: Vec<String> = texts.by_ref().take(self.keys).map(Option::unwrap_or_default).collect();
         let content = match says {
             Says::Row => Content::Row(Row { keys: keys.clone(), values: texts.collect() }),
-            Says::Deleted => Content::Deleted,
-            _ => Content::Unreadable(why.map(|why| why.to_string()).unwrap_or_default()),
+            Says::Unreadable(why) => Content::Unreadable(why.to_string()),
+            Says::Deleted | Says::Nothing => Content::Deleted,
         };
-        let version = Version { partition, offset: record.offset, timestamp: record.timestamp, content };
+        let (offset, timestamp) = (record.offset, record.timestamp);
+        let version = Version { partition, offset, timestamp, checksum: checksum(record), content };
         self.histories.entry(keys).or_default().push(version);
         Ok(())
     }

@@ -13,12 +13,12 @@ use super::place::{Form, KeyFrom, TopicPlace};
 use super::shape::{Column, Shape};
 
 /// What a record says. The texts are in the spans: of the key alone, or of key and row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Says {
     Row,
     Deleted,
     /// The key is there, the row could not be read.
-    Unreadable,
+    Unreadable(Unusable),
     /// Nothing about a row: a heartbeat, a schema change, a transaction's marker.
     Nothing,
 }
@@ -48,19 +48,17 @@ pub struct Relaxed {
     pub narrowed: Vec<u64>,
     /// By column: records without the member, taken for null.
     pub absent: Vec<u64>,
-    pub rows: u64,
 }
 
 impl Relaxed {
     pub fn new(columns: usize) -> Self {
-        Self { narrowed: vec![0; columns], absent: vec![0; columns], rows: 0 }
+        Self { narrowed: vec![0; columns], absent: vec![0; columns] }
     }
 
     pub fn add(&mut self, other: &Relaxed) {
         let each = |ours: &mut Vec<u64>, theirs: &[u64]| ours.iter_mut().zip(theirs).for_each(|(a, b)| *a += b);
         each(&mut self.narrowed, &other.narrowed);
         each(&mut self.absent, &other.absent);
-        self.rows += other.rows;
     }
 }
 
@@ -81,28 +79,16 @@ impl<'s> Parser<'s> {
         Self { shape, key: place.key.clone(), form: place.form, unit, relaxed }
     }
 
-    /// The texts of the record go into `spans`. On [`Says::Unreadable`] `why` says why.
-    pub fn read(
-        &mut self,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        spans: &mut Spans,
-        why: &mut Option<Unusable>,
-    ) -> Result<Says, Unusable> {
+    /// The texts of the record go into `spans`.
+    pub fn read(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, spans: &mut Spans) -> Result<Says, Unusable> {
         spans.clear();
         match self.form {
-            Form::Json => self.plain(key, value, spans, why),
-            Form::Debezium => self.envelope(key, value, spans, why),
+            Form::Json => self.plain(key, value, spans),
+            Form::Debezium => self.envelope(key, value, spans),
         }
     }
 
-    fn plain(
-        &mut self,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        spans: &mut Spans,
-        why: &mut Option<Unusable>,
-    ) -> Result<Says, Unusable> {
+    fn plain(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, spans: &mut Spans) -> Result<Says, Unusable> {
         let members = value.map(|value| self.members(value));
         match (&self.key, &members) {
             (KeyFrom::Key, _) => self.key_of_record(key, spans)?,
@@ -114,21 +100,12 @@ impl<'s> Parser<'s> {
             None => Ok(Says::Deleted),
             // As `ExtractNewRecordState` with delete.handling.mode=rewrite.
             Some(Ok(members)) if members.is_deleted => Ok(Says::Deleted),
-            Some(Ok(members)) => Ok(self.row(&members, spans, why)),
-            Some(Err(error)) => {
-                *why = Some(error);
-                Ok(Says::Unreadable)
-            }
+            Some(Ok(members)) => Ok(self.row(&members, spans)),
+            Some(Err(error)) => Ok(Says::Unreadable(error)),
         }
     }
 
-    fn envelope(
-        &mut self,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        spans: &mut Spans,
-        why: &mut Option<Unusable>,
-    ) -> Result<Says, Unusable> {
+    fn envelope(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, spans: &mut Spans) -> Result<Says, Unusable> {
         // A tombstone follows the event that deletes.
         let Some(value) = value else {
             self.key_of_record(key, spans)?;
@@ -152,7 +129,7 @@ impl<'s> Parser<'s> {
         }
         match (envelope.op, members) {
             (Some("d"), _) => Ok(Says::Deleted),
-            (_, Some(members)) => Ok(self.row(&members, spans, why)),
+            (_, Some(members)) => Ok(self.row(&members, spans)),
             (_, None) => Err(Unusable::NoJson("value")),
         }
     }
@@ -185,8 +162,7 @@ impl<'s> Parser<'s> {
     }
 
     /// Appends the values behind the key.
-    fn row(&mut self, members: &Slots<'_>, spans: &mut Spans, why: &mut Option<Unusable>) -> Says {
-        self.relaxed.rows += 1;
+    fn row(&mut self, members: &Slots<'_>, spans: &mut Spans) -> Says {
         let slots = members.slots.iter().skip(self.shape.keys.len());
         for (index, (column, slot)) in self.shape.values.iter().zip(slots).enumerate() {
             let written = match slot {
@@ -203,10 +179,7 @@ impl<'s> Parser<'s> {
                     self.relaxed.narrowed[index] += u64::from(canonical == Canonical::Narrowed);
                     spans.end(canonical == Canonical::Null);
                 }
-                Err(misfit) => {
-                    *why = Some(unfit(column, misfit));
-                    return Says::Unreadable;
-                }
+                Err(misfit) => return Says::Unreadable(unfit(column, misfit)),
             }
         }
         Says::Row

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::history::{Content, Version};
 use super::shape::{Row, Shape};
@@ -76,8 +77,8 @@ impl<'a> Difference<'a> {
         let shown = Shown { settings, shape: stores.shape };
         let columns = shown.columns(self.expected, self.actual);
         let says = if self.says.is_empty() { format!("differs: {}", changes(&columns)) } else { self.says.clone() };
-        let content = format!("{:?}{:?}", self.expected, self.actual);
-        let content = xxhash_rust::xxh3::xxh3_64(content.as_bytes());
+        // Both are plain texts: writing them as JSON does not fail.
+        let content = xxh3_64(&serde_json::to_vec(&(self.expected, self.actual)).unwrap_or_default());
         let key = self.key.join("\u{1f}");
         let why = format!("{} {says}", shown.key_in_words(self.key));
         let mut finding = Finding::new(self.kind, stores.first, &[&stores.second, &key, &content], why);
@@ -111,13 +112,12 @@ pub fn with_records(mut finding: Finding, topic: &str, verdict: &Verdict) -> Fin
 }
 
 fn sighting(topic: &str, version: &Version) -> Sighting {
-    let content = format!("{:?}", version.content);
     Sighting {
         topic: topic.to_owned(),
         partition: version.partition,
         offset: version.offset,
         timestamp: version.timestamp,
-        checksum: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(content.as_bytes())),
+        checksum: format!("{:016x}", version.checksum),
     }
 }
 
@@ -131,9 +131,7 @@ impl Shown<'_> {
     fn value(&self, text: Option<&str>) -> Value {
         match text {
             None => Value::Null,
-            Some(text) if self.settings.redact => {
-                json!(format!("{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes())))
-            }
+            Some(text) if self.settings.redact => json!(format!("{:016x}", xxh3_64(text.as_bytes()))),
             Some(text) => json!(text),
         }
     }
@@ -260,9 +258,8 @@ fn notes(settings: &Settings, summary: &DriftSummary, is_empty: bool) -> Vec<Str
         notes.push("both stores are empty: nothing was compared".to_owned());
     }
     for (column, count) in &summary.absent {
-        let all = if *count >= summary.keys { "every record" } else { "some records" };
-        notes
-            .push(format!("{all} lack column {column} ({count}); taken for null, leave it out with --ignore {column}"));
+        let records = plural(*count, "record");
+        notes.push(format!("{records} without column {column}: taken for null, leave it out with --ignore {column}"));
     }
     for (column, count) in &summary.narrowed {
         notes.push(format!("{count} values of {column} were rounded to what the column can hold"));

@@ -1,9 +1,11 @@
 //! What is compared: the columns of a key, the columns beside it, and a row as the canonical texts of both.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::canon::Type;
-use super::digest::Spans;
+use super::digest::{Digest, Method, Spans};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
@@ -43,4 +45,31 @@ impl Row {
             spans.push(value.as_deref().map(str::as_bytes));
         }
     }
+}
+
+impl Method {
+    pub fn of_rows(self, rows: &[Row]) -> Vec<Digest> {
+        let mut spans = Spans::default();
+        let digest = |row: &Row| {
+            row.write(&mut spans);
+            self.of(&spans, row.keys.len())
+        };
+        rows.iter().map(digest).collect()
+    }
+}
+
+/// In order, by the texts of the key. A key may have several.
+pub type Rows = BTreeMap<Vec<String>, Vec<Row>>;
+
+pub fn by_key(found: Vec<Row>) -> Rows {
+    let mut rows = Rows::new();
+    for row in found {
+        rows.entry(row.keys.clone()).or_default().push(row);
+    }
+    rows.values_mut().for_each(|rows| rows.sort());
+    rows
+}
+
+pub fn rows_of<'r>(rows: &'r Rows, key: &[String]) -> &'r [Row] {
+    rows.get(key).map_or(&[], Vec::as_slice)
 }

@@ -7,31 +7,30 @@
 
 mod take;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
 use super::digest::{BUCKETS, Digest, Method, Spans, bucket_of};
-use super::fold::{Fold, State, certain};
-use super::history::{self, Histories, History, HistoryTake};
+use super::fold::{Fold, Settled, State, certain};
+use super::history::{self, Histories, HistoryTake};
 use super::localise::{Localised, Side, localise};
 use super::place::TopicPlace;
 use super::record::Parser;
 use super::say::{self, Difference, Stores};
-use super::shape::Row;
+use super::shape::{Rows, by_key, rows_of};
 use super::table::{Sum, Table};
 use super::topic::{self, Opened, Read};
 use super::verdict::{Verdict, judge};
 use super::{DriftError, Settings, Told, note};
-use take::{FoldTake, Taken};
-
 use crate::audit::drift::{Claim, Cut, DriftSummary};
 use crate::audit::finding::Grade;
 use crate::audit::verdict::{Report, Unread};
 use crate::engine::{Progress, now_ms};
-use crate::source::{Properties, Start};
+use crate::source::{PartitionInfo, Properties, Start};
+use take::{FoldTake, Taken};
 
 pub fn compare(
     settings: &Settings,
@@ -40,12 +39,9 @@ pub fn compare(
     progress: &Arc<Progress>,
 ) -> Result<Report, DriftError> {
     let began = Instant::now();
-    let method = table.method();
-    table.set_method(method);
-    let mut sink = Sink { settings, place, properties: place.properties(settings), method, progress };
-    let first = sink.look(table)?;
-    let suspects = first.suspects.clone();
-    let mut told = Told { read: first.read, summary: first.summary, samples: first.samples, findings: Vec::new() };
+    let (properties, method) = (place.properties(settings), table.method());
+    let sink = Sink { settings, place, properties, method, progress };
+    let (mut told, suspects) = sink.look(table)?;
     if !suspects.is_empty() && !progress.is_stopped() {
         super::pause(settings, progress);
         sink.confirm(table, suspects, &mut told)?;
@@ -66,31 +62,9 @@ struct Sink<'a> {
 
 /// Both ends of a cut, and the topic opened at the second one.
 struct Bracket {
-    settled: Vec<i64>,
+    settled: Settled,
+    cuts: Vec<Cut>,
     opened: Opened,
-}
-
-impl Bracket {
-    fn is_settled(settled: &[i64], partition: i32, offset: i64) -> bool {
-        settled.get(partition as usize).is_some_and(|settled| offset < *settled)
-    }
-
-    fn cuts(&self) -> Vec<Cut> {
-        let cut = |info: &crate::source::PartitionInfo| Cut {
-            partition: info.partition,
-            settled: self.settled.get(info.partition as usize).copied().unwrap_or(0),
-            end: info.until.unwrap_or(info.from),
-        };
-        self.opened.partitions.iter().map(cut).collect()
-    }
-}
-
-/// The first look at everything.
-struct Look {
-    read: Read,
-    summary: DriftSummary,
-    suspects: BTreeSet<u64>,
-    samples: Vec<String>,
 }
 
 impl Sink<'_> {
@@ -107,91 +81,65 @@ impl Sink<'_> {
         };
         table.begin()?;
         let opened = topic::open(&self.properties, topic, Start::Beginning, &[])?;
-        let partitions = opened.partitions.iter().map(|info| info.partition + 1).max().unwrap_or(0);
-        let mut settled = vec![0; partitions.max(0) as usize];
-        for (partition, offset) in committed {
-            if let Some(place) = settled.get_mut(partition as usize) {
-                *place = offset;
-            }
-        }
-        Ok(Bracket { settled, opened })
+        let settled = Settled::new(committed);
+        let cut = |info: &PartitionInfo| Cut {
+            partition: info.partition,
+            settled: settled.below(info.partition),
+            end: info.until.unwrap_or(info.from),
+        };
+        let cuts = opened.partitions.iter().map(cut).collect();
+        Ok(Bracket { settled, cuts, opened })
     }
 
-    fn look(&mut self, table: &mut dyn Table) -> Result<Look, DriftError> {
-        let bracket = self.bracket(table)?;
-        let (cuts, settled) = (bracket.cuts(), bracket.settled.clone());
+    /// The first look at everything, and the keys that look wrong.
+    fn look(&self, table: &mut dyn Table) -> Result<(Told, BTreeSet<u64>), DriftError> {
+        let Bracket { settled, cuts, opened } = self.bracket(table)?;
         let shape = table.shape().clone();
         let fold = Fold::new(self.settings.memory_bytes, settled);
         // The database adds up while the topic is read.
-        let (read, sums) = std::thread::scope(|scope| {
+        let ((read, takers), mut second) = std::thread::scope(|scope| {
             let adding = scope.spawn(|| table.sums());
-            let read = bracket.opened.read(self.progress, || FoldTake::new(&shape, self.place, &fold, self.method));
+            let read = opened.read(self.progress, || FoldTake::new(&shape, self.place, &fold, self.method));
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
             Ok::<_, DriftError>((read?, sums?))
         })?;
-        let ((read, takers), mut second) = (read, sums);
         let mut taken = Taken::new(shape.values.len());
         for taker in takers {
-            taken.add(taker)?;
+            taken.add(taker.end()?);
         }
-        let mut summary = self.summary(table, cuts);
-        let (first, open) = sums_of(&fold, &mut summary)?;
+        let first = format!("topic {}", self.place.topic);
+        let mut summary = DriftSummary::new(first, table.name().to_owned(), self.claim());
+        summary.cuts = cuts;
+        summary.columns = shape.columns().map(|column| column.name.clone()).collect();
         summary.rows = second.iter().map(|sum| sum.count.max(0) as u64).sum();
+        let (first, open) = sums_of(&fold, &mut summary)?;
         // Keys in flight are judged one by one, and are in no sum.
         let keys: Vec<Vec<String>> = open.keys().filter_map(|key| taken.in_flight.get(key).cloned()).collect();
-        let outside = self.digests(&table.rows(&keys)?);
+        let outside = self.method.of_rows(&table.rows(&keys)?);
         for row in &outside {
             second[bucket_of(row.key)].add(row.row, -1);
         }
         let mut suspects = in_flight_suspects(&open, &outside);
-        let Localised { keys, how, .. } =
+        let Localised { keys, how } =
             localise(&mut Side::Fold(&fold), &first, &mut Side::Table(table), &second, &outside)?;
-        suspects.extend(keys);
         table.end()?;
+        suspects.extend(keys);
         summary.suspects = suspects.len() as u64;
         summary.located_by = format!("{how:?}").to_lowercase();
-        for (column, (narrowed, absent)) in
-            shape.values.iter().zip(taken.relaxed.narrowed.iter().zip(&taken.relaxed.absent))
-        {
-            note(&mut summary.narrowed, &column.name, *narrowed);
-            note(&mut summary.absent, &column.name, *absent);
-        }
-        for (reason, count) in &taken.unusable {
-            note(&mut summary.unverifiable, reason, *count);
-        }
-        let unknown = open.values().filter(|state| **state == State::Unknown).count() as u64;
-        note(&mut summary.unverifiable, "undecodable", unknown);
-        Ok(Look { read, summary, suspects, samples: taken.samples })
-    }
-
-    fn summary(&self, table: &dyn Table, cuts: Vec<Cut>) -> DriftSummary {
-        let columns = table.shape().columns().map(|column| column.name.clone()).collect();
-        let first = format!("topic {}", self.place.topic);
-        DriftSummary { cuts, columns, ..DriftSummary::new(first, table.name().to_owned(), self.claim()) }
-    }
-
-    fn digests(&self, rows: &[Row]) -> Vec<Digest> {
-        let mut spans = Spans::default();
-        let digest = |row: &Row| {
-            row.write(&mut spans);
-            self.method.of(&spans, row.keys.len())
-        };
-        rows.iter().map(digest).collect()
+        taken.count(&shape, &mut summary);
+        Ok((Told { read, summary, samples: taken.samples, findings: Vec::new() }, suspects))
     }
 
     /// Looks again at what looked wrong, under a new bracket, with all versions of each key.
     fn confirm(&self, table: &mut dyn Table, mut suspects: BTreeSet<u64>, told: &mut Told) -> Result<(), DriftError> {
-        let beyond = suspects.iter().nth(self.settings.most_findings).copied();
-        let dropped = beyond.map_or(0, |beyond| suspects.split_off(&beyond).len());
-        let bracket = self.bracket(table)?;
-        let (cuts, settled) = (bracket.cuts(), bracket.settled.clone());
+        super::limit(self.settings, &mut suspects, &mut told.summary);
+        let Bracket { settled, cuts, opened } = self.bracket(table)?;
         let shape = table.shape().clone();
         let keys = shape.keys.len();
-        let (mut read, takers) = bracket
-            .opened
+        let (mut read, takers) = opened
             .read(self.progress, || HistoryTake::new(&suspects, Parser::new(&shape, self.place), keys, self.method))?;
         let histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
-        let rows = self.rows_of(table, &suspects, &histories)?;
+        let rows = self.rows(table, &suspects, &histories)?;
         table.end()?;
         told.summary.cuts = cuts;
         told.read.unread.append(&mut read.unread);
@@ -202,36 +150,26 @@ impl Sink<'_> {
         let mut subjects: BTreeSet<&Vec<String>> = histories.keys().collect();
         subjects.extend(rows.keys());
         for key in subjects {
-            let none = Vec::new();
-            let rows = rows.get(key).unwrap_or(&none);
-            let history: Option<&History> = histories.get(key);
-            let is_settled = |partition, offset| Bracket::is_settled(&settled, partition, offset);
-            match judge(history, rows, is_settled, is_trimmed) {
-                Verdict::Fine => {}
-                Verdict::Unverifiable(reason) => note(&mut told.summary.unverifiable, reason, 1),
-                verdict => {
-                    let Some(difference) = Difference::of(key, &verdict) else { continue };
-                    let mut finding = difference.finding(self.settings, &stores);
-                    if self.claim() == Claim::Heuristic || !is_whole {
-                        // A slow writer looks the same, and so does a record that could not be read.
-                        finding.grade = Grade::Possible;
-                    }
-                    let finding = say::with_records(finding, &self.place.topic, &verdict);
-                    say::count(&mut told.summary, &finding);
-                    told.findings.push(finding);
-                }
+            let is_settled = |partition, offset| settled.has(partition, offset);
+            let verdict = judge(histories.get(key), rows_of(&rows, key), is_settled, is_trimmed);
+            if let Verdict::Unverifiable(reason) = verdict {
+                note(&mut told.summary.unverifiable, reason, 1);
             }
+            let Some(difference) = Difference::of(key, &verdict) else { continue };
+            let mut finding = difference.finding(self.settings, &stores);
+            if self.claim() == Claim::Heuristic || !is_whole {
+                // A slow writer looks the same, and so does a record that could not be read.
+                finding.grade = Grade::Possible;
+            }
+            let finding = say::with_records(finding, &self.place.topic, &verdict);
+            say::count(&mut told.summary, &finding);
+            told.findings.push(finding);
         }
-        note(&mut told.summary.unverifiable, "not-looked-at", dropped as u64);
         Ok(())
     }
 
-    fn rows_of(
-        &self,
-        table: &mut dyn Table,
-        suspects: &BTreeSet<u64>,
-        histories: &Histories,
-    ) -> Result<BTreeMap<Vec<String>, Vec<Row>>, DriftError> {
+    /// By their keys, and by the hashes of those that the topic never had.
+    fn rows(&self, table: &mut dyn Table, suspects: &BTreeSet<u64>, histories: &Histories) -> Result<Rows, DriftError> {
         let known: Vec<Vec<String>> = histories.keys().cloned().collect();
         let mut spans = Spans::default();
         let mut hash = |key: &Vec<String>| {
@@ -240,17 +178,12 @@ impl Sink<'_> {
             self.method.key(&spans, key.len())
         };
         let with_texts: BTreeSet<u64> = known.iter().map(&mut hash).collect();
-        // What the topic never had can only be found by its hash.
         let without: Vec<u64> = suspects.difference(&with_texts).copied().collect();
         let mut found = table.rows(&known)?;
         if !without.is_empty() {
             found.extend(table.rows_by_hash(&without)?);
         }
-        let mut rows: BTreeMap<Vec<String>, Vec<Row>> = BTreeMap::new();
-        for row in found {
-            rows.entry(row.keys.clone()).or_default().push(row);
-        }
-        Ok(rows)
+        Ok(by_key(found))
     }
 }
 
@@ -290,6 +223,7 @@ fn sums_of(fold: &Fold, summary: &mut DriftSummary) -> Result<(Vec<Sum>, FxHashM
     let counts = fold.each(each).map_err(DriftError::Disk)?;
     summary.keys = counts.keys - counts.deleted;
     summary.in_flight = counts.in_flight;
+    note(&mut summary.unverifiable, "undecodable", counts.unknown);
     Ok((sums, open))
 }
 

@@ -1,22 +1,20 @@
 //! Two tables, each under a snapshot of its own. Nothing ties the snapshots together, so what differs is read again after the
 //! settle time: what stands there unchanged on both sides is drift, what has changed meanwhile is in motion.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::digest::{Method, Spans};
+use super::digest::Method;
 use super::localise::{Localised, Side, localise};
 use super::say::{self, Difference, Stores};
-use super::shape::{Row, Shape};
+use super::shape::{Row, Shape, by_key, rows_of};
 use super::table::Table;
 use super::{DriftError, Settings, Told, note};
 use crate::audit::drift::{Claim, DriftSummary};
 use crate::audit::finding::Kind;
 use crate::audit::verdict::Report;
 use crate::engine::Progress;
-
-type Rows = BTreeMap<Vec<String>, Vec<Row>>;
 
 pub fn compare(
     settings: &Settings,
@@ -115,8 +113,7 @@ fn confirm(
     progress: &Arc<Progress>,
     told: &mut Told,
 ) -> Result<(), DriftError> {
-    let beyond = suspects.iter().nth(settings.most_findings).copied();
-    let dropped = beyond.map_or(0, |beyond| suspects.split_off(&beyond).len());
+    super::limit(settings, &mut suspects, &mut told.summary);
     let hashes: Vec<u64> = suspects.into_iter().collect();
     let before = (by_key(first.rows_by_hash(&hashes)?), by_key(second.rows_by_hash(&hashes)?));
     first.end()?;
@@ -133,7 +130,7 @@ fn confirm(
     let stores = Stores { first: first.name(), second: second.name(), shape: &shape };
     for key in &keys {
         let (ours, theirs) = (rows_of(&now.0, key), rows_of(&now.1, key));
-        if digests(ours, method) == digests(theirs, method) {
+        if method.of_rows(ours) == method.of_rows(theirs) {
             continue;
         }
         if ours != rows_of(&before.0, key) || theirs != rows_of(&before.1, key) {
@@ -144,7 +141,6 @@ fn confirm(
         say::count(&mut told.summary, &finding);
         told.findings.push(finding);
     }
-    note(&mut told.summary.unverifiable, "not-looked-at", dropped as u64);
     Ok(())
 }
 
@@ -158,26 +154,4 @@ fn difference<'a>(key: &'a [String], ours: &'a [Row], theirs: &'a [Row]) -> Diff
         _ => (Kind::Differs, String::new(), None),
     };
     Difference { kind, key, expected: ours.first(), actual: theirs.first(), says, cause }
-}
-
-fn rows_of<'r>(rows: &'r Rows, key: &Vec<String>) -> &'r [Row] {
-    rows.get(key).map_or(&[], Vec::as_slice)
-}
-
-fn by_key(found: Vec<Row>) -> Rows {
-    let mut rows = Rows::new();
-    for row in found {
-        rows.entry(row.keys.clone()).or_default().push(row);
-    }
-    rows.values_mut().for_each(|rows| rows.sort());
-    rows
-}
-
-fn digests(rows: &[Row], method: Method) -> Vec<u64> {
-    let mut spans = Spans::default();
-    let digest = |row: &Row| {
-        row.write(&mut spans);
-        method.of(&spans, row.keys.len()).row
-    };
-    rows.iter().map(digest).collect()
 }

@@ -114,6 +114,7 @@ mod tests {
             partition: 0,
             offset: offset as i64,
             timestamp: 1_000 * offset as i64,
+            checksum: 0,
             content: text.map_or(Content::Deleted, |text| Content::Row(row(text))),
         };
         History { versions: texts.iter().enumerate().map(version).collect(), forgotten: 0 }

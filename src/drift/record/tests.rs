@@ -12,12 +12,11 @@ fn shape() -> Shape {
 fn read(url: &str, key: Option<&str>, value: Option<&str>) -> Result<(Says, String), String> {
     let shape = shape();
     let Ok(crate::drift::place::Place::Topic(place)) = url.parse() else { panic!("{url}") };
-    let (mut spans, mut why) = (Spans::default(), None);
+    let mut spans = Spans::default();
     let mut parser = Parser::new(&shape, &place);
-    let says = parser
-        .read(key.map(str::as_bytes), value.map(str::as_bytes), &mut spans, &mut why)
-        .map_err(|error| error.to_string())?;
-    if let Some(why) = why {
+    let says =
+        parser.read(key.map(str::as_bytes), value.map(str::as_bytes), &mut spans).map_err(|error| error.to_string())?;
+    if let Says::Unreadable(why) = says {
         return Err(why.to_string());
     }
     let texts = spans.texts().map(|text| text.map_or("∅".to_owned(), |t| String::from_utf8_lossy(t).into_owned()));

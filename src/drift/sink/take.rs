@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+use crate::audit::drift::DriftSummary;
 use crate::drift::digest::{Method, Spans};
 use crate::drift::fold::{Fold, Said, Version, Writer};
 use crate::drift::place::TopicPlace;
-use crate::drift::record::{Parser, Relaxed, Says};
+use crate::drift::record::{Parser, Relaxed, Says, Unusable};
 use crate::drift::shape::Shape;
 use crate::drift::topic::Take;
 use crate::drift::{DriftError, note};
@@ -26,38 +27,29 @@ pub struct FoldTake<'f> {
     keys: usize,
     method: Method,
     spans: Spans,
-    /// Texts of keys that are in flight, or whose row could not be read.
-    in_flight: FxHashMap<u64, Vec<String>>,
-    /// Records that say nothing of any key, by reason.
-    unusable: BTreeMap<String, u64>,
-    samples: Vec<String>,
+    taken: Taken,
 }
 
 impl Take for FoldTake<'_> {
     fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError> {
-        let mut why = None;
-        let says = match self.parser.read(record.key, record.value, &mut self.spans, &mut why) {
-            Ok(says) => says,
-            Err(error) => {
-                note(&mut self.unusable, "unusable-record", 1);
-                self.sample(partition, record.offset, &error.to_string());
-                return Ok(());
-            }
-        };
-        let (key, said) = match says {
-            Says::Nothing => return Ok(()),
-            Says::Row => {
+        let (key, said) = match self.parser.read(record.key, record.value, &mut self.spans) {
+            Ok(Says::Nothing) => return Ok(()),
+            Ok(Says::Row) => {
                 let digest = self.method.of(&self.spans, self.keys);
                 (digest.key, Said::Row(digest.row))
             }
-            Says::Deleted => (self.method.key(&self.spans, self.keys), Said::Deleted),
-            Says::Unreadable => {
-                let why = why.map(|why| why.to_string()).unwrap_or_default();
+            Ok(Says::Deleted) => (self.method.key(&self.spans, self.keys), Said::Deleted),
+            Ok(Says::Unreadable(why)) => {
                 self.sample(partition, record.offset, &why);
                 (self.method.key(&self.spans, self.keys), Said::Unreadable)
             }
+            Err(why) => {
+                note(&mut self.taken.unusable, "unusable-record", 1);
+                self.sample(partition, record.offset, &why);
+                return Ok(());
+            }
         };
-        if says == Says::Unreadable || !self.fold.is_settled(partition, record.offset) {
+        if said == Said::Unreadable || !self.fold.is_settled(partition, record.offset) {
             self.remember(key)?;
         }
         let version = Version { key, partition, offset: record.offset, said };
@@ -74,38 +66,44 @@ impl<'f> FoldTake<'f> {
             keys: shape.keys.len(),
             method,
             spans: Spans::default(),
-            in_flight: FxHashMap::default(),
-            unusable: BTreeMap::new(),
-            samples: Vec::new(),
+            taken: Taken::default(),
         }
     }
-}
 
-impl FoldTake<'_> {
-    fn sample(&mut self, partition: i32, offset: i64, why: &str) {
-        if self.samples.len() < SAMPLES {
-            self.samples.push(format!("[{partition}]@{offset}: {why}"));
+    /// Everything is in the fold then.
+    pub fn end(self) -> Result<Taken, DriftError> {
+        self.writer.end().map_err(DriftError::Disk)?;
+        Ok(Taken { relaxed: self.parser.relaxed, ..self.taken })
+    }
+
+    fn sample(&mut self, partition: i32, offset: i64, why: &Unusable) {
+        let samples = &mut self.taken.samples;
+        if samples.len() < SAMPLES {
+            samples.push(format!("[{partition}]@{offset}: {why}"));
         }
     }
 
     fn remember(&mut self, key: u64) -> Result<(), DriftError> {
-        if self.in_flight.len() >= MOST_IN_FLIGHT && !self.in_flight.contains_key(&key) {
+        let in_flight = &mut self.taken.in_flight;
+        if in_flight.len() >= MOST_IN_FLIGHT && !in_flight.contains_key(&key) {
             return Err(DriftError::InFlight(MOST_IN_FLIGHT));
         }
         let (spans, keys) = (&self.spans, self.keys);
         let text = |text: Option<&[u8]>| String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
-        self.in_flight.entry(key).or_insert_with(|| spans.texts().take(keys).map(text).collect());
+        in_flight.entry(key).or_insert_with(|| spans.texts().take(keys).map(text).collect());
         Ok(())
     }
 }
 
-/// What all threads took.
+/// What one thread took, or all of them.
 #[derive(Default)]
 pub struct Taken {
+    /// Texts of keys that are in flight, or whose row could not be read.
     pub in_flight: FxHashMap<u64, Vec<String>>,
-    pub unusable: BTreeMap<String, u64>,
+    /// Records that say nothing of any key, by reason.
+    unusable: BTreeMap<String, u64>,
     pub samples: Vec<String>,
-    pub relaxed: Relaxed,
+    relaxed: Relaxed,
 }
 
 impl Taken {
@@ -114,15 +112,24 @@ impl Taken {
         Self { relaxed: Relaxed::new(columns), ..Self::default() }
     }
 
-    pub fn add(&mut self, taker: FoldTake<'_>) -> Result<(), DriftError> {
-        taker.writer.end().map_err(DriftError::Disk)?;
-        self.in_flight.extend(taker.in_flight);
-        for (reason, count) in taker.unusable {
+    pub fn add(&mut self, other: Taken) {
+        self.in_flight.extend(other.in_flight);
+        for (reason, count) in other.unusable {
             note(&mut self.unusable, &reason, count);
         }
         let room = SAMPLES.saturating_sub(self.samples.len());
-        self.samples.extend(taker.samples.into_iter().take(room));
-        self.relaxed.add(&taker.parser.relaxed);
-        Ok(())
+        self.samples.extend(other.samples.into_iter().take(room));
+        self.relaxed.add(&other.relaxed);
+    }
+
+    /// What was let pass, by column, and what could not be used.
+    pub fn count(&self, shape: &Shape, summary: &mut DriftSummary) {
+        for (index, column) in shape.values.iter().enumerate() {
+            note(&mut summary.narrowed, &column.name, self.relaxed.narrowed[index]);
+            note(&mut summary.absent, &column.name, self.relaxed.absent[index]);
+        }
+        for (reason, count) in &self.unusable {
+            note(&mut summary.unverifiable, reason, *count);
+        }
     }
 }
