@@ -149,8 +149,12 @@ impl<S: Iterator<Item = Item>> Align<S> {
         let mut rest: Vec<Item> = self.ahead.drain(..).collect();
         rest.extend(&mut self.source);
         let mut out = self.out;
-        out.lag = rest.len() as u64;
         let mut lost: Vec<Item> = self.behind.into_values().flatten().collect();
+        match out.matched {
+            // Nothing of the source arrived: that is no lag.
+            0 => lost.append(&mut rest),
+            _ => out.lag = rest.len() as u64,
+        }
         lost.sort_by_key(|item| item.offset);
         let mut surplus: FxHashMap<u64, Vec<Item>> = FxHashMap::default();
         for item in out.repeated.drain(..).chain(self.foreign.iter().copied()) {
@@ -213,6 +217,14 @@ mod tests {
         assert_eq!((out.before, out.lost.len(), out.matched), (2, 0, 3));
         let out = aligned(&[3, 4, 5], &[1, 2, 3, 4, 5], 10);
         assert_eq!((out.unknown, out.foreign.len(), out.matched), (2, 0, 3));
+    }
+
+    #[test]
+    fn a_copy_that_holds_nothing_of_the_source_has_lost_it() {
+        let out = aligned(&[1, 2, 3], &[], 10);
+        assert_eq!((hashes(&out.lost), out.lag), (vec![1, 2, 3], 0));
+        let out = aligned(&[1, 2, 3], &[8, 9], 10);
+        assert_eq!((hashes(&out.lost), hashes(&out.foreign), out.lag), (vec![1, 2, 3], vec![8, 9], 0));
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //! source has behind the last record that was copied is lag, no loss.
 //!
 //! A record is its key, value, headers in their order and, where producers set it, its time; never its offset or epoch.
-//! Compacted topics are compacted on clocks of their own, so there the last version of each key is compared instead.
+//! Compacted topics are refused: each side is compacted on a clock of its own.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use rustc_hash::{FxHashMap, FxHashSet};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::align::{Align, Item, Outcome};
@@ -15,7 +17,7 @@ use super::place::TopicPlace;
 use super::topic::{self, Read, Take};
 use super::{DriftError, Settings, Told, note, say};
 use crate::audit::drift::{Claim, Cut, DriftSummary};
-use crate::audit::finding::{Finding, Kind, Sighting, Span};
+use crate::audit::finding::{Finding, Grade, Kind, Sighting, Span};
 use crate::audit::verdict::Report;
 use crate::engine::Progress;
 use crate::source::{Cleanup, Properties, Start};
@@ -26,6 +28,8 @@ const WINDOW: usize = 100_000;
 /// Records passed on at a time, and such batches under way.
 const BATCH: usize = 1_024;
 const QUEUE: usize = 16;
+/// Cause of a loss that is all of a partition.
+const NOTHING_COPIED: &str = "nothing-copied";
 
 pub fn compare(
     settings: &Settings,
@@ -51,9 +55,7 @@ pub fn compare(
     }
     let known: Vec<i32> = theirs.partitions.iter().map(|info| info.partition).collect();
     let partitions: Vec<i32> = ours.partitions.iter().map(|info| info.partition).collect();
-    drop((ours, theirs));
-    let by_broker = |place: &TopicPlace| topic::is_stamped_by_broker(&place.properties(settings), &place.topic);
-    let with_time = !by_broker(source)? && !by_broker(copy)?;
+    let with_time = !ours.probe_broker_stamps()? && !theirs.probe_broker_stamps()?;
     let mirror = Mirror { settings, source, copy, progress, with_time };
     for partition in partitions {
         if progress.is_stopped() {
@@ -69,6 +71,11 @@ pub fn compare(
                 why: "the mirror has no such partition; were they made with the same number?".to_owned(),
             }),
         }
+    }
+    if told.summary.rows > 0 {
+        // The mirror works, so a partition of which it holds nothing may only be young.
+        let nothing = told.findings.iter_mut().filter(|finding| finding.cause.as_deref() == Some(NOTHING_COPIED));
+        nothing.for_each(|finding| finding.grade = Grade::Possible);
     }
     Ok(say::report(settings, told, progress.is_stopped(), began.elapsed()))
 }
@@ -118,6 +125,7 @@ impl Mirror<'_> {
             told.read.coverage.append(&mut read.coverage);
             told.read.unread.append(&mut read.unread);
             told.read.findings.append(&mut read.findings);
+            told.read.bytes += read.bytes;
         }
         self.say(partition, &outcome, told);
         Ok(())
@@ -125,31 +133,36 @@ impl Mirror<'_> {
 
     fn say(&self, partition: i32, outcome: &Outcome, told: &mut Told) {
         let summary = &mut told.summary;
-        summary.keys += outcome.matched + outcome.lost.len() as u64;
-        summary.rows += outcome.matched + (outcome.repeated.len() + outcome.foreign.len()) as u64;
+        summary.keys += outcome.matched + outcome.lost.len() as u64 + outcome.lag + outcome.before;
+        summary.rows += outcome.matched + (outcome.repeated.len() + outcome.foreign.len()) as u64 + outcome.unknown;
         summary.lag += outcome.lag;
         note(&mut summary.unverifiable, "before-mirroring", outcome.before);
         note(&mut summary.unverifiable, "retention", outcome.unknown);
         let (source, copy) = (&*self.source.topic, &*self.copy.topic);
         // A record with other content is a lost one and a foreign one of its key.
-        let mut foreign = outcome.foreign.clone();
-        let mut lost = Vec::new();
-        for item in &outcome.lost {
-            match foreign.iter().position(|other| other.key == item.key && item.key != NO_KEY) {
-                Some(at) => {
-                    let other = foreign.remove(at);
-                    summary.differs += 1;
-                    let why = format!(
-                        "offset {} of {source}[{partition}] stands at offset {} of {copy} with other content",
-                        item.offset, other.offset
-                    );
-                    let mut finding = placed(Kind::Differs, source, copy, partition, &[*item], why);
-                    finding.sightings.push(sighting(copy, partition, &other));
-                    told.findings.push(finding);
-                }
-                None => lost.push(*item),
-            }
+        let mut by_key: FxHashMap<u64, VecDeque<Item>> = FxHashMap::default();
+        for item in outcome.foreign.iter().filter(|item| item.key != NO_KEY) {
+            by_key.entry(item.key).or_default().push_back(*item);
         }
+        let (mut lost, mut paired) = (Vec::new(), FxHashSet::default());
+        for item in &outcome.lost {
+            let Some(other) = by_key.get_mut(&item.key).and_then(VecDeque::pop_front) else {
+                lost.push(*item);
+                continue;
+            };
+            paired.insert(other.offset);
+            summary.differs += 1;
+            let what = if self.with_time { "content or time" } else { "content" };
+            let why = format!(
+                "offset {} of {source}[{partition}] stands at offset {} of {copy} with other {what}",
+                item.offset, other.offset
+            );
+            let mut finding = placed(Kind::Differs, source, copy, partition, &[*item], why);
+            finding.sightings.push(sighting(copy, partition, &other));
+            told.findings.push(finding);
+        }
+        let foreign: Vec<Item> =
+            outcome.foreign.iter().filter(|item| !paired.contains(&item.offset)).copied().collect();
         summary.missing += lost.len() as u64;
         summary.extra += foreign.len() as u64;
         summary.repeated += outcome.repeated.len() as u64;
@@ -166,7 +179,11 @@ impl Mirror<'_> {
                 let records = crate::report::plural(run.len() as u64, "record");
                 let why =
                     format!("{records} of {of}[{partition}] at offsets {} to {} {says}", first.offset, last.offset);
-                told.findings.push(placed(kind, of, if of == source { copy } else { source }, partition, run, why));
+                let mut finding = placed(kind, of, if of == source { copy } else { source }, partition, run, why);
+                if kind == Kind::Missing && outcome.matched == 0 && outcome.foreign.is_empty() {
+                    finding.cause = Some(NOTHING_COPIED.to_owned());
+                }
+                told.findings.push(finding);
             }
         }
         told.summary.confirmed = told.findings.len() as u64;

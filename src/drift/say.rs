@@ -221,6 +221,7 @@ pub fn report(settings: &Settings, told: Told, is_stopped: bool, took: Duration)
     };
     let figures = Figures {
         records: read.coverage.iter().map(|coverage| coverage.records).sum(),
+        bytes: read.bytes,
         batches: read.coverage.iter().map(|coverage| coverage.batches).sum(),
         ..Figures::default()
     };

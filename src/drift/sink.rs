@@ -76,7 +76,14 @@ impl Sink<'_> {
     fn bracket(&self, table: &mut dyn Table) -> Result<Bracket, DriftError> {
         let topic = &self.place.topic;
         let committed = match &self.settings.group {
-            Some(group) => topic::committed(&self.properties, topic, group)?,
+            Some(group) => match topic::committed(&self.properties, topic, group) {
+                // A topic that is not there has no offsets either, and its name is what is wrong.
+                Err(error @ DriftError::Group { .. }) => {
+                    topic::open(&self.properties, topic, Start::Beginning, &[])?;
+                    return Err(error);
+                }
+                committed => committed?,
+            },
             None => topic::offsets_at(&self.properties, topic, now_ms() - self.settings.settle.as_millis() as i64)?,
         };
         table.begin()?;

@@ -77,23 +77,18 @@ pub trait Take: Send {
     fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError>;
 }
 
-/// Whether the topic's first records carry the broker's time, which no copy has.
-pub fn is_stamped_by_broker(properties: &Properties, topic: &str) -> Result<bool, DriftError> {
-    struct First(Arc<Progress>, bool);
-    impl Take for First {
-        fn stamped(&mut self, by_broker: bool) {
-            self.1 |= by_broker;
-        }
+/// Stops with the first record.
+struct First(Arc<Progress>, bool);
 
-        fn take(&mut self, _: i32, _: &Record<'_>) -> Result<(), DriftError> {
-            self.0.stop();
-            Ok(())
-        }
+impl Take for First {
+    fn stamped(&mut self, by_broker: bool) {
+        self.1 |= by_broker;
     }
-    let progress = Arc::new(Progress::default());
-    let (_, firsts) =
-        open(properties, topic, Start::Beginning, &[])?.read(&progress, || First(progress.clone(), false))?;
-    Ok(firsts.iter().any(|first| first.1))
+
+    fn take(&mut self, _: i32, _: &Record<'_>) -> Result<(), DriftError> {
+        self.0.stop();
+        Ok(())
+    }
 }
 
 /// What reading a topic said beside its records.
@@ -102,11 +97,20 @@ pub struct Read {
     pub coverage: Vec<Coverage>,
     pub findings: Vec<Finding>,
     pub unread: Vec<Unread>,
+    /// As they came from the broker.
+    pub bytes: u64,
     /// Records may have left from the front: a key without a record may have had one.
     pub is_trimmed: bool,
 }
 
 impl Opened {
+    /// Whether the first records carry the broker's time, which no copy has.
+    pub fn probe_broker_stamps(self) -> Result<bool, DriftError> {
+        let progress = Arc::new(Progress::default());
+        let (_, firsts) = self.read(&progress, || First(progress.clone(), false))?;
+        Ok(firsts.iter().any(|first| first.1))
+    }
+
     /// Reads to the ends, each thread with a taker of its own. Gives the takers back.
     pub fn read<T: Take>(
         self,
@@ -159,6 +163,7 @@ struct Slot {
     audit: PartitionAudit,
     seen: Observations,
     findings: Vec<Finding>,
+    bytes: u64,
     until: i64,
     is_trimmed: bool,
     failed: Option<String>,
@@ -174,6 +179,7 @@ impl Slot {
             audit: PartitionAudit::new(state, rules, None),
             seen: Observations::new(0),
             findings: Vec::new(),
+            bytes: 0,
             until: info.until.unwrap_or(info.from),
             is_trimmed: info.log_start > 0 && info.cleanup != Cleanup::Compact,
             failed: None,
@@ -186,6 +192,7 @@ impl Slot {
         let coverage = state.offsets.coverage(&state.place(), Isolation::ReadCommitted, Some(self.until));
         read.unread.extend(Unread::of_partition(state, &coverage, self.failed.as_deref(), is_stopped));
         read.is_trimmed |= self.is_trimmed || coverage.holes.get(Hole::Expired) > 0;
+        read.bytes += self.bytes;
         read.coverage.push(coverage);
         read.findings.append(&mut self.findings);
     }
@@ -228,6 +235,7 @@ impl<T: Take> TopicSink<'_, T> {
         let now = now_ms();
         let Some(slot) = self.slot(index) else { return };
         let (position, until, partition) = (slot.audit.state.offsets.position, slot.until, slot.audit.state.partition);
+        slot.bytes += batch.bytes as u64;
         let records = batch.records.clone();
         let by_broker = batch.header.is_some_and(crate::wire::BatchHeader::is_log_append_time);
         self.taker.stamped(by_broker);

@@ -5,30 +5,45 @@ use crate::audit::drift::{Claim, DriftSummary};
 
 /// What was found, in numbers; zeros are said too.
 pub fn counts(drift: &DriftSummary) -> String {
-    let found =
-        [(drift.missing, "missing"), (drift.extra, "extra"), (drift.differs, "different"), (drift.stale, "stale")];
-    let found = found.map(|(count, word)| format!("{} {word}", thousands(count))).join(", ");
+    let mut found = vec![(drift.missing, "missing"), (drift.extra, "extra"), (drift.differs, "different")];
+    match is_mirror(drift) {
+        true => found.extend([
+            (drift.repeated, "repeated"),
+            (drift.reordered, "out of order"),
+            (drift.lag, "not copied yet"),
+        ]),
+        false => found.push((drift.stale, "stale")),
+    }
+    let found: Vec<String> = found.iter().map(|(count, word)| format!("{} {word}", thousands(*count))).collect();
     let unverifiable: u64 = drift.unverifiable.values().sum();
     match unverifiable {
-        0 => found,
-        count => format!("{found}; {} not verifiable", thousands(count)),
+        0 => found.join(", "),
+        count => format!("{}; {} not verifiable", found.join(", "), thousands(count)),
     }
+}
+
+/// A topic and its copy are compared by records, everything else by the rows of keys.
+fn is_mirror(drift: &DriftSummary) -> bool {
+    drift.columns.is_empty()
 }
 
 /// The sides, the cut, and what was let pass.
 pub fn lines(drift: &DriftSummary) -> Vec<String> {
+    let (of_first, of_second) = if is_mirror(drift) { ("record", "record") } else { ("key", "row") };
+    let came =
+        if drift.table_bytes > 0 { format!(", {} came from it", bytes(drift.table_bytes)) } else { String::new() };
     let mut lines = vec![
-        format!("first: {}, {}", visible(&drift.first), plural(drift.keys, "key")),
-        format!(
-            "second: {}, {}, {} came from it",
-            visible(&drift.second),
-            plural(drift.rows, "row"),
-            bytes(drift.table_bytes)
-        ),
-        format!("columns: {}", drift.columns.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ")),
+        format!("first: {}, {}", visible(&drift.first), plural(drift.keys, of_first)),
+        format!("second: {}, {}{came}", visible(&drift.second), plural(drift.rows, of_second)),
     ];
+    if !is_mirror(drift) {
+        lines.push(format!(
+            "columns: {}",
+            drift.columns.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ")
+        ));
+    }
     let claim = match drift.claim {
-        Claim::Exact => "both sides are seen at one point of the log".to_owned(),
+        Claim::Exact => "both logs were read side by side up to their last stable offsets".to_owned(),
         Claim::Bracketed => format!("{} in flight could be any version since the cut", plural(drift.in_flight, "key")),
         Claim::Heuristic if drift.cuts.is_empty() => "what differs was read again after the settle time".to_owned(),
         Claim::Heuristic => "what is older than the settle time is taken to have arrived".to_owned(),

@@ -104,6 +104,38 @@ fn other_content_is_told_with_both_places() {
     assert_eq!(finding["sightings"][1]["topic"], "content-copy");
 }
 
+#[test]
+fn a_mirror_that_holds_nothing_has_lost_everything() {
+    let said = mirrored("nothing", Vec::clear);
+    said.must_exit(1);
+    assert_eq!((&said.drift_summary()["missing"], &said.drift_summary()["lag"]), (&RECORDS.into(), &0.into()));
+    assert!(said.findings.iter().all(|finding| finding["cause"] == "nothing-copied"), "{:#?}", said.findings);
+    // One partition that is empty may only be young.
+    let said = mirrored("half", |numbers| numbers.retain(|number| number % 2 == 0));
+    said.must_exit(3);
+    assert!(said.findings.iter().all(|finding| finding["grade"] == "possible" && finding["partition"] == 1));
+}
+
+#[test]
+fn what_is_the_same_but_for_its_time_is_told_apart() {
+    let kafka = shared();
+    kafka.create_topic("time-source", 1, KEPT);
+    kafka.create_topic("time-copy", 1, KEPT);
+    let producer = kafka.producer(&[]);
+    for number in 0..10 {
+        for (topic, later) in [("time-source", 0), ("time-copy", 1)] {
+            let record = Record::new(topic, 0).key(number.to_string()).value("x");
+            producer.send(&record.timestamp(1_700_000_000_000 + later));
+        }
+    }
+    producer.flush();
+    let url = |topic: &str| format!("kafka://{}/{topic}", kafka.bootstrap());
+    let said = drift(&[&url("time-source"), &url("time-copy")]);
+    said.must_exit(1);
+    assert_eq!((said.findings.len(), &said.findings[0]["kind"]), (10, &"differs".into()));
+    assert!(said.findings[0]["why"].as_str().is_some_and(|why| why.ends_with("other content or time")));
+}
+
 /// The broker's own time is of the copy alone.
 #[test]
 fn a_mirror_with_append_time_agrees() {

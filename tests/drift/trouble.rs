@@ -162,7 +162,7 @@ fn what_cannot_be_compared_is_said() {
         (table("nothing"), vec![], "there is no table nothing"),
         (table("hidden"), vec![], "GRANT SELECT"),
         (table("items"), vec!["--columns", "noted"], "has no column \"noted\"; it has id, note"),
-        (table("items"), vec!["--group", "nobody"], "group nobody has committed no offset"),
+        (table("items"), vec!["--group", "nobody"], "group nobody has committed no offset of topic words"),
         (superuser, vec![], "could write"),
         (nowhere, vec![], "refused"),
     ] {
@@ -175,6 +175,10 @@ fn what_cannot_be_compared_is_said() {
         assert_eq!(answer.exit, 2, "{args:?}");
         assert!(answer.err.contains(said) && !answer.err.contains("secret"), "{args:?}: {}", answer.err);
     }
+    let nowhere = format!("kafka://{}/no-such-topic", pair.kafka.bootstrap());
+    let answer = drift(&[&nowhere, &table("items"), "--group", &group]);
+    assert_eq!(answer.exit, 2);
+    assert!(answer.err.contains("no-such-topic") && !answer.err.contains("committed"), "{}", answer.err);
     let odd = table("odd");
     drift(&[&topic, &odd, "--group", &group, "--ignore", "at"]).must_exit(1);
 }
