@@ -156,13 +156,14 @@ impl PartitionAudit {
         let before = offsets.records;
         let mut rank = before;
         let is_anonymous = batch.header.is_none_or(|header| header.producer_id < 0);
+        let facts = batch.header.map_or(BatchFacts::NONE, BatchFacts::of);
         if let Some(identifier) = identifier {
             note_producer(&batch, seen, identifier.rows(seen));
             if identifier.is_stage() || (sampler.is_some() && identifier.is_numbered()) {
-                seen.batch(batch.header.map_or(BatchFacts::NONE, BatchFacts::of));
+                seen.batch(facts);
             }
         }
-        let facts = batch.header.map_or(BatchFacts::NONE, BatchFacts::of).plain();
+        let facts = facts.plain();
         if let Some(sampler) = sampler {
             sampler.begin(first, rank);
         }

@@ -40,10 +40,10 @@ pub fn meaning(group: &Group<'_>) -> &'static str {
         Kind::DimensionalLoss => "losses have something in common",
         Kind::Burst => "losses come in longer runs than chance allows (RFC 3357)",
         Kind::RetryComb => "the same records come again at the same fixed delays",
-        Kind::Missing => "keys of the first store are not in the second",
-        Kind::Extra => "keys of the second store are not in the first",
-        Kind::Differs => "rows differ from what the first store says",
-        Kind::Stale => "rows are older versions of what the first store says",
+        Kind::Missing => "the first store has it and the second does not",
+        Kind::Extra => "the second store has it and the first does not",
+        Kind::Differs => "the second store holds other content than the first",
+        Kind::Stale => "the second store holds an older version than the first",
         Kind::AuditGap => "the audit itself missed a range or dropped state",
     }
 }
