@@ -46,6 +46,12 @@ pub struct DriftArgs {
     /// How long a record may take into the table where no group tells, and how long to wait before what differs is looked at again
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
     settle: Duration,
+    /// How long to wait until a topic that is captured from the table has everything its snapshot sees
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2m")]
+    wait: Duration,
+    /// Write one message into the log of the captured table's database (pg_logical_emit_message), so that an idle connector shows that it is up to date
+    #[arg(long)]
+    mark: bool,
     /// Longest time one statement may run in the database
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     statement_timeout: Option<Duration>,
@@ -78,6 +84,8 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
         properties: args.connection.resolve(Properties::new())?,
         group: args.group,
         settle: args.settle,
+        wait: args.wait,
+        mark: args.mark,
         chosen: Chosen { only: if every { Vec::new() } else { args.columns }, ignored: args.ignore },
         limits: Limits { statement_timeout: args.statement_timeout, allows_writers: args.allow_writer },
         memory_bytes: args.memory << 20,

@@ -13,6 +13,7 @@
 mod align;
 pub mod canon;
 mod cells;
+mod cut;
 mod digest;
 pub mod explain;
 mod fold;
@@ -29,6 +30,7 @@ pub mod table;
 mod tables;
 mod topic;
 mod verdict;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -56,6 +58,10 @@ pub struct Settings {
     pub group: Option<String>,
     /// How long a record may take into the table where no group tells, and how long to wait before what differs is read again.
     pub settle: Duration,
+    /// How long a captured topic may take until it has what the table's snapshot sees.
+    pub wait: Duration,
+    /// Write a message into the log of a captured table's database.
+    pub mark: bool,
     pub chosen: Chosen,
     pub limits: Limits,
     pub memory_bytes: usize,

@@ -1,5 +1,6 @@
 //! `sordini drift` against a real Kafka and a real PostgreSQL.
 
+mod captured;
 mod common;
 mod load;
 mod mirror;

@@ -7,6 +7,7 @@ mod statement;
 
 use super::DriftError;
 use super::cells::Cells;
+use super::cut::Snapshot;
 use super::digest::{Digest, Method};
 use super::shape::{Row, Shape};
 
@@ -60,6 +61,26 @@ pub trait Table: Send {
 
     /// Rows whose key has one of these hashes; reads all of the table.
     fn rows_by_hash(&mut self, keys: &[u64]) -> Result<Vec<Row>, DriftError>;
+
+    /// Database, schema and name, as change events captured from it tell them.
+    fn captured_as(&self) -> Option<[String; 3]> {
+        None
+    }
+
+    /// Which transactions are visible since [`Table::begin`]; `None` where the database does not tell.
+    fn snapshot(&mut self) -> Result<Option<Snapshot>, DriftError> {
+        Ok(None)
+    }
+
+    /// Writes a message into its log, so that what captures it has something to pass on.
+    fn mark(&mut self) -> Result<(), DriftError> {
+        Ok(())
+    }
+
+    /// Up to where in its log what was captured has been confirmed; `None` where nothing says so.
+    fn confirmed(&mut self) -> Result<Option<u64>, DriftError> {
+        Ok(None)
+    }
 
     /// Bytes that came from the server.
     fn bytes(&self) -> u64;

@@ -13,6 +13,7 @@ use super::statement::{Statements, quoted};
 use super::{Sum, Table};
 use crate::drift::DriftError;
 use crate::drift::cells::{Cells, PARTS};
+use crate::drift::cut::{Snapshot, parse_lsn};
 use crate::drift::digest::{BUCKETS, Digest, Method};
 use crate::drift::hash::{hash_int, hash_text};
 use crate::drift::place::PostgresPlace;
@@ -44,6 +45,10 @@ pub struct Postgres {
     statements: Statements,
     shape: Shape,
     best: Method,
+    config: Config,
+    place: PostgresPlace,
+    /// Database, schema and name.
+    captured_as: [String; 3],
     bytes: u64,
 }
 
@@ -75,9 +80,20 @@ impl Postgres {
             method: Method::Md5,
             is_utf8: true,
         };
-        let mut table = Self { client, name, statements, shape: Shape::default(), best: Method::Md5, bytes: 0 };
+        let place = place.clone();
+        let mut table = Self {
+            client,
+            name,
+            statements,
+            shape: Shape::default(),
+            best: Method::Md5,
+            config,
+            place,
+            captured_as: Default::default(),
+            bytes: 0,
+        };
         table.settle(limits)?;
-        table.look_up(place, chosen, limits)?;
+        table.look_up(chosen, limits)?;
         Ok(table)
     }
 
@@ -303,6 +319,44 @@ impl Table for Postgres {
         let statement = self.statements.rows_by_hash();
         self.texts(&statement, &[&keys], &mut rows)?;
         Ok(rows)
+    }
+
+    fn captured_as(&self) -> Option<[String; 3]> {
+        Some(self.captured_as.clone())
+    }
+
+    fn snapshot(&mut self) -> Result<Option<Snapshot>, DriftError> {
+        let is_standby: bool = self.one("SELECT pg_is_in_recovery()", &[])?;
+        if is_standby {
+            let why = "it is a standby, which does not know what transactions run".to_owned();
+            return Err(self.refused(why, "compare a captured topic with the primary"));
+        }
+        // The position is read while the statement runs, and the snapshot is older: the first query took it.
+        let statement = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text";
+        let row = self.client.query_one(statement, &[]).map_err(|error| self.wrong(&error))?;
+        let (snapshot, lsn): (String, String) = (self.get(&row, 0)?, self.get(&row, 1)?);
+        let wrong = || self.refused(format!("it says {snapshot:?} for a snapshot"), "is this PostgreSQL?");
+        Snapshot::parse(&snapshot, &lsn).ok_or_else(wrong).map(Some)
+    }
+
+    fn mark(&mut self) -> Result<(), DriftError> {
+        // The snapshot's own transaction can only read.
+        let refused = |why| self.refused(why, "compare without --mark");
+        let mut client = connect::open(&self.config, &self.place).map_err(refused)?;
+        let statement = "SELECT pg_logical_emit_message(false, 'sordini', 'mark')";
+        client.simple_query(statement).map_err(|error| self.wrong(&error))?;
+        Ok(())
+    }
+
+    fn confirmed(&mut self) -> Result<Option<u64>, DriftError> {
+        let statement = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots \
+                         WHERE slot_type = 'logical' AND database = current_database() AND coalesce(slot_name = $1, true)";
+        let rows = self.client.query(statement, &[&self.place.slot]).map_err(|error| self.wrong(&error))?;
+        match rows.as_slice() {
+            [row] => Ok(self.get::<Option<String>>(row, 0)?.as_deref().and_then(parse_lsn)),
+            // Of several nobody knows which one is this topic's.
+            _ => Ok(None),
+        }
     }
 
     fn bytes(&self) -> u64 {
