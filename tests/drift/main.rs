@@ -1,9 +1,11 @@
-//! `sordini drift` against a real Kafka and a real PostgreSQL.
+//! `sordini drift` against a real Kafka and real databases.
 
 mod common;
 mod load;
 mod mirror;
+mod mysql;
 mod oracle;
+mod sqlite;
 mod tables;
 mod trouble;
 mod types;
