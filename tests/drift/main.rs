@@ -1,9 +1,11 @@
 //! `sordini drift` against a real Kafka and real databases.
 
 mod common;
+mod engines;
 mod load;
 mod mirror;
 mod mysql;
+mod mysql_trouble;
 mod oracle;
 mod sqlite;
 mod tables;

@@ -151,7 +151,7 @@ fn finds_what_except_finds() {
             .map(|key| key.expect("a key").to_string())
             .collect();
         let said = compare(&truth, &items, &[]);
-        said.must_exit(1);
+        said.must_exit(i32::from(!wanted.is_empty()));
         let found: BTreeSet<String> = said.drift().into_iter().map(|(_, key)| key).collect();
         assert_eq!(found, wanted, "round {round}");
         assert_eq!(said.findings.len(), wanted.len(), "each key once");

@@ -153,6 +153,7 @@ fn text(row: &SqlRow, index: usize) -> String {
 fn said(error: &Error) -> String {
     match error {
         Error::MySqlError(error) => format!("{} ({})", error.message, error.code),
+        Error::DriverError(error) => error.to_string(),
         Error::IoError(error) => error.to_string(),
         other => other.to_string(),
     }
