@@ -20,12 +20,6 @@ pub enum Place {
     Sqlite(SqlitePlace),
 }
 
-impl Place {
-    pub fn is_table(&self) -> bool {
-        !matches!(self, Place::Topic(_))
-    }
-}
-
 /// `kafka://HOST:PORT[,HOST:PORT]/TOPIC?key=…&value=…&time=…`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPlace {

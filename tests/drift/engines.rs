@@ -176,7 +176,8 @@ fn a_topic_and_the_table_in_mariadb_that_a_group_writes() {
         assert_eq!(said.drift(), wanted.map(|(kind, key)| (kind.to_owned(), key.to_owned())));
     }
     pair.commit_all();
-    assert_eq!(audit(&[]).drift()[0], ("differs".to_owned(), "9".to_owned()), "4 is stale now, or differs");
+    let wanted = [("differs", "4"), ("differs", "9"), ("extra", "1000"), ("extra", "5"), ("missing", "7")];
+    assert_eq!(audit(&[]).drift(), wanted.map(|(kind, key)| (kind.to_owned(), key.to_owned())));
 }
 
 /// A database that is not UTF-8 hashes what its text would be there, by MD5.
@@ -210,5 +211,34 @@ fn databases_of_other_encodings() {
         said.must_exit(1);
         let wanted = [("differs", "ü7"), ("missing", "ü9")];
         assert_eq!(said.drift(), wanted.map(|(kind, key)| (kind.to_owned(), key.to_owned())), "{encoding}");
+    }
+}
+
+/// A key that the column's character set, or the database's, cannot hold is missing there, and nothing fails.
+#[test]
+fn keys_that_an_encoding_cannot_hold() {
+    let name = "narrow_keys";
+    let server = postgres::shared();
+    drop(server.database(name));
+    let make = "CREATE DATABASE narrow_pg ENCODING LATIN1 TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'";
+    server.client("postgres").batch_execute(make).expect("a database");
+    let mut conn = mariadb::shared().database(name);
+    conn.query_drop("CREATE TABLE items (id varchar(20) CHARACTER SET latin1 PRIMARY KEY, n int)").expect("a table");
+    let (mut wide, mut narrow) = (server.client(name), server.client("narrow_pg"));
+    for client in [&mut wide, &mut narrow] {
+        let table = "SET client_encoding = 'UTF8'; CREATE TABLE items (id text PRIMARY KEY, n int); GRANT SELECT ON items TO audit";
+        client.batch_execute(table).expect("a table");
+        client.batch_execute("INSERT INTO items VALUES ('ü', 1), ('a', 1)").expect("rows");
+    }
+    wide.batch_execute("INSERT INTO items VALUES ('😀', 1)").expect("a row");
+    conn.query_drop("INSERT INTO items VALUES ('ü', 2), ('a', 1)").expect("rows");
+    narrow.batch_execute("UPDATE items SET n = 2 WHERE id = 'ü'").expect("a change");
+    let url = |url: String| format!("{url}?table=items");
+    let first = url(server.url_as("audit", name));
+    for second in [url(mariadb::shared().url_as("audit", name)), url(server.url_as("audit", "narrow_pg"))] {
+        let said = drift(&[&first, &second]);
+        said.must_exit(1);
+        let wanted = [("differs", "ü"), ("missing", "😀")];
+        assert_eq!(said.drift(), wanted.map(|(kind, key)| (kind.to_owned(), key.to_owned())));
     }
 }

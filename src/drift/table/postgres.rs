@@ -278,7 +278,13 @@ impl Table for Postgres {
     }
 
     fn rows(&mut self, keys: &[Vec<String>]) -> Result<Vec<Row>, DriftError> {
-        let mut rows = Vec::new();
+        // A database of another encoding may not even be asked for a text that it cannot hold.
+        let (keys, foreign): (Vec<&Vec<String>>, Vec<&Vec<String>>) =
+            keys.iter().partition(|key| self.statements.is_utf8 || key.iter().all(|text| text.is_ascii()));
+        let mut rows = match foreign.is_empty() {
+            true => Vec::new(),
+            false => self.rows_by_hash(&self.statements.method.keys(foreign))?,
+        };
         let statement = self.statements.rows();
         for asked in keys.chunks(ASKED) {
             let columns: Vec<Vec<&str>> = (0..self.shape.keys.len())

@@ -56,13 +56,7 @@ pub fn rows(table: &mut dyn Scan, asked: &[Vec<String>]) -> Result<Vec<Row>, Dri
     }
     let (method, keys) = table.hashing();
     let wanted: HashSet<&[String]> = asked.iter().map(Vec::as_slice).collect();
-    let mut spans = Spans::default();
-    let mut hash = |key: &Vec<String>| {
-        spans.clear();
-        key.iter().for_each(|text| spans.push(Some(text.as_bytes())));
-        method.key(&spans, keys)
-    };
-    let hashes: HashSet<u64> = asked.iter().map(&mut hash).collect();
+    let hashes: HashSet<u64> = method.keys(asked).into_iter().collect();
     let mut found = filtered(table, |spans| hashes.contains(&method.key(spans, keys)))?;
     found.retain(|row| wanted.contains(row.keys.as_slice()));
     Ok(found)

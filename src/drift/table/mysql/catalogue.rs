@@ -70,7 +70,7 @@ impl Mysql {
         let checks = self.checks(database, table)?;
         let statement = "SELECT column_name, data_type, column_type, is_nullable, \
                          cast(coalesce(numeric_scale, 0) AS char), cast(coalesce(datetime_precision, 0) AS char), \
-                         cast(coalesce(numeric_precision, 0) AS char) \
+                         cast(coalesce(numeric_precision, 0) AS char), character_set_name, collation_name \
                          FROM information_schema.columns WHERE table_schema = :database AND table_name = :table \
                          ORDER BY ordinal_position";
         let rows: Vec<SqlRow> =
@@ -86,7 +86,8 @@ impl Mysql {
             let known = base.map(|base| {
                 let ty = base.ty(scale);
                 let is_filled = column_type.contains("zerofill") || data_type == "year";
-                (ty, SqlColumn { name: quoted(&name), base, ty, is_nullable, is_filled })
+                let encoding = Some((text(row, 7), text(row, 8))).filter(|(charset, _)| !charset.is_empty());
+                (ty, SqlColumn { name: quoted(&name), base, ty, is_nullable, is_filled, encoding })
             });
             Found { name, is_nullable, known }
         };

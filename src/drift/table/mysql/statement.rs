@@ -73,6 +73,8 @@ pub struct SqlColumn {
     pub is_nullable: bool,
     /// Printed with leading zeros: `zerofill`, `year`.
     pub is_filled: bool,
+    /// Of text: its character set and collation.
+    pub encoding: Option<(String, String)>,
 }
 
 impl SqlColumn {
@@ -138,14 +140,18 @@ impl SqlColumn {
     fn equals(&self) -> String {
         let name = &self.name;
         match (self.base, self.ty) {
+            (Base::Tiny | Base::Bit(_), Type::Bool) | (Base::Text | Base::Char, Type::Uuid) => {
+                format!("{} = ?", self.text().unwrap_or_default())
+            }
             (Base::Decimal, Type::Decimal(scale)) => {
                 format!("{name} = cast(? AS decimal(65,{}))", scale.unwrap_or_default())
             }
             (Base::Bytes, _) => format!("{name} = unhex(?)"),
-            (Base::Tiny | Base::Bit(_), Type::Bool) | (Base::Text | Base::Char, Type::Uuid) => {
-                format!("{} = ?", self.text().unwrap_or_default())
-            }
-            _ => format!("{name} = ?"),
+            _ => match &self.encoding {
+                // A text that the column cannot hold would not even compare.
+                Some((charset, collation)) => format!("{name} = convert(? USING {charset}) COLLATE {collation}"),
+                None => format!("{name} = ?"),
+            },
         }
     }
 
