@@ -8,7 +8,7 @@ use clap::Args;
 use super::Global;
 use super::common::{self, Connection, Output};
 use crate::drift::place::Place;
-use crate::drift::table::postgres::{Chosen, Limits};
+use crate::drift::table::{Chosen, Limits};
 use crate::drift::{self, Settings};
 use crate::engine::Progress;
 use crate::report;

@@ -4,12 +4,13 @@
 //! * `digest`, `hash`, `cells`: rows as numbers a database can compute too
 //! * `topic`, `fold`, `table`: the sides
 //! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings
-//! * `sink`: a topic and the table it is written to; `tables`: two tables
+//! * `sink`: a topic and the table it is written to; `tables`: two tables; `agree`: which of their columns can be compared
 //! * `mirror`, `align`: a topic and its copy
 //!
 //! Every claim rests on a cut: positions between which a record may or may not have arrived yet. What lies between them may
 //! be any of several versions, and everything else must be exactly one.
 
+mod agree;
 mod align;
 pub mod canon;
 mod cells;
@@ -43,7 +44,7 @@ use crate::audit::verdict::Report;
 use crate::engine::Progress;
 use crate::source::{Properties, SourceError};
 use place::Place;
-use table::postgres::{Chosen, Limits};
+use table::{Chosen, Limits};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -136,18 +137,13 @@ fn note(counts: &mut BTreeMap<String, u64>, name: &str, count: u64) {
 
 /// Compares the two stores once.
 pub fn run(settings: &Settings, progress: &Arc<Progress>) -> Result<Report, DriftError> {
+    let open = |place| table::open(place, &settings.chosen, &settings.limits);
     match (&settings.first, &settings.second) {
-        (Place::Topic(topic), Place::Postgres(table)) => {
-            let mut table = table::postgres::Postgres::connect(table, &settings.chosen, &settings.limits)?;
-            sink::compare(settings, topic, &mut table, progress)
-        }
-        (Place::Postgres(first), Place::Postgres(second)) => {
-            let connect = |place| table::postgres::Postgres::connect(place, &settings.chosen, &settings.limits);
-            tables::compare(settings, &mut connect(first)?, &mut connect(second)?, progress)
-        }
         (Place::Topic(source), Place::Topic(copy)) => mirror::compare(settings, source, copy, progress),
-        (Place::Postgres(_), Place::Topic(_)) => {
+        (Place::Topic(topic), table) => sink::compare(settings, topic, &mut *open(table)?, progress),
+        (_, Place::Topic(_)) => {
             Err(DriftError::Pair("a topic is compared as the first store: name the table second".to_owned()))
         }
+        (first, second) => tables::compare(settings, &mut *open(first)?, &mut *open(second)?, progress),
     }
 }

@@ -158,7 +158,7 @@ impl Sink<'_> {
         }
         let mut suspects = in_flight_suspects(&open, &outside);
         let Localised { keys, how } =
-            localise(&mut Side::Fold(&fold), &first, &mut Side::Table(table), &second, &outside)?;
+            localise(&mut Side::Fold(&fold, self.method), &first, &mut Side::Table(table), &second, &outside)?;
         table.end()?;
         suspects.extend(keys);
         summary.suspects = suspects.len() as u64;

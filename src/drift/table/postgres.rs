@@ -10,6 +10,7 @@ use ::postgres::{Client, Config};
 
 use super::connect;
 use super::statement::{Statements, quoted};
+pub use super::{Chosen, Limits};
 use super::{Sum, Table};
 use crate::drift::DriftError;
 use crate::drift::cells::{Cells, PARTS};
@@ -23,21 +24,6 @@ use crate::drift::shape::{Column, Row, Shape};
 const ASKED: usize = 2_000;
 /// Since then jsonb, hashes and `trim_scale` are as they are used here.
 const OLDEST: i32 = 130_000;
-
-#[derive(Clone, Debug, Default)]
-pub struct Limits {
-    pub statement_timeout: Option<Duration>,
-    /// The role may be one that can write.
-    pub allows_writers: bool,
-}
-
-/// Which columns are compared.
-#[derive(Clone, Debug, Default)]
-pub struct Chosen {
-    /// All when empty.
-    pub only: Vec<String>,
-    pub ignored: Vec<String>,
-}
 
 pub struct Postgres {
     client: Client,
@@ -228,14 +214,24 @@ impl Table for Postgres {
 
     fn statements(&self) -> Vec<(&'static str, String)> {
         let statements = &self.statements;
-        let mut all = vec![("once: the rows added up by bucket", statements.sums())];
-        if statements.method == Method::Chain {
-            all.push(("where buckets differ: cells", statements.cells()));
-        }
-        all.push(("or the hashes of their rows", statements.copy_digests(&[0])));
-        all.push(("the few rows that differ", statements.rows()));
-        all.push(("and those whose key is not known", statements.rows_by_hash()));
-        all
+        vec![
+            ("once: the rows added up by bucket", statements.sums()),
+            ("where buckets differ: cells", statements.cells()),
+            ("or the hashes of their rows", statements.copy_digests(&[0])),
+            ("the few rows that differ", statements.rows()),
+            ("and those whose key is not known", statements.rows_by_hash()),
+        ]
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let method = match self.best {
+            Method::Chain => "hashtextextended, tested at connect",
+            Method::Md5 => {
+                "MD5 over length:text, because this server does not hash text as PostgreSQL on a little-endian machine with UTF-8"
+            }
+        };
+        let needs = "SELECT on the table; the transaction is READ ONLY, REPEATABLE READ";
+        vec![format!("hash: {method}"), format!("needs: {needs}")]
     }
 
     fn begin(&mut self) -> Result<(), DriftError> {
@@ -263,14 +259,11 @@ impl Table for Postgres {
     }
 
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {
-        if self.statements.method != Method::Chain {
-            return Ok(None);
-        }
         let buckets: Vec<i64> = buckets.iter().map(|bucket| *bucket as i64).collect();
         let last = size as i64 - 1;
         let rows =
             self.client.query(&self.statements.cells(), &[&buckets, &last]).map_err(|error| self.wrong(&error))?;
-        let mut cells = Cells::new(size);
+        let mut cells = Cells::new(size, self.statements.method);
         for row in rows {
             let (part, place, count): (i32, i32, i64) = (self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?);
             let texts: (String, String, String) = (self.get(&row, 3)?, self.get(&row, 4)?, self.get(&row, 5)?);
@@ -301,7 +294,13 @@ impl Table for Postgres {
     }
 
     fn rows(&mut self, keys: &[Vec<String>]) -> Result<Vec<Row>, DriftError> {
-        let mut rows = Vec::new();
+        // A database of another encoding may not even be asked for a text that it cannot hold.
+        let (keys, foreign): (Vec<&Vec<String>>, Vec<&Vec<String>>) =
+            keys.iter().partition(|key| self.statements.is_utf8 || key.iter().all(|text| text.is_ascii()));
+        let mut rows = match foreign.is_empty() {
+            true => Vec::new(),
+            false => self.rows_by_hash(&self.statements.method.keys(foreign))?,
+        };
         let statement = self.statements.rows();
         for asked in keys.chunks(ASKED) {
             let columns: Vec<Vec<&str>> = (0..self.shape.keys.len())
