@@ -1,5 +1,6 @@
 //! `sordini drift`: whether two stores agree.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use clap::Args;
 use super::Global;
 use super::common::{self, Connection, Output};
 use crate::drift::place::Place;
+use crate::drift::recheck;
+use crate::drift::repair::{Form, RepairFile};
 use crate::drift::table::{Chosen, Limits};
 use crate::drift::{self, Settings};
 use crate::engine::Progress;
@@ -64,6 +67,15 @@ pub struct DriftArgs {
     /// Differing keys that are looked at one by one; of others only the number is told
     #[arg(long, value_name = "KEYS", default_value_t = 10_000)]
     max_findings: usize,
+    /// Write what would repair the second store: FILE.sql statements with guards, FILE.jsonl records to produce again, FILE.json a signal to Debezium; nothing is run
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["redact", "explain"])]
+    repair: Option<PathBuf>,
+    /// Let the statements of --repair delete rows
+    #[arg(long, requires = "repair")]
+    allow_delete: bool,
+    /// Look only at the keys of this report of an earlier run (--format json), to see whether they are repaired
+    #[arg(long, value_name = "FILE")]
+    recheck: Option<PathBuf>,
     /// Say what would be done, with the statements, and do nothing
     #[arg(long)]
     explain: bool,
@@ -72,6 +84,11 @@ pub struct DriftArgs {
     redact: bool,
     #[command(flatten)]
     output: Output,
+}
+
+fn repair_file(path: PathBuf, allows_delete: bool) -> anyhow::Result<RepairFile> {
+    let form = Form::of(&path).map_err(anyhow::Error::msg)?;
+    Ok(RepairFile { path, form, allows_delete })
 }
 
 pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
@@ -91,6 +108,8 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
         memory_bytes: args.memory << 20,
         most_findings: args.max_findings,
         redact: args.redact,
+        repair: args.repair.map(|path| repair_file(path, args.allow_delete)).transpose()?,
+        recheck: args.recheck.as_deref().map(recheck::read).transpose()?,
     };
     if args.explain {
         let said = drift::explain::explain(&settings)?;

@@ -8,6 +8,7 @@ mod mirror;
 mod mysql;
 mod mysql_trouble;
 mod oracle;
+mod repair;
 mod sqlite;
 mod tables;
 mod trouble;

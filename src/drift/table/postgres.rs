@@ -1,6 +1,7 @@
 //! A table in PostgreSQL: one repeatable-read snapshot, and answers by the statements beside it. `catalogue`: what it consists of.
 
 mod catalogue;
+mod repair;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::drift::cut::{Snapshot, parse_lsn};
 use crate::drift::digest::{BUCKETS, Digest, Method};
 use crate::drift::hash::{hash_int, hash_text};
 use crate::drift::place::PostgresPlace;
+use crate::drift::repair::Fix;
 use crate::drift::shape::{Column, Row, Shape};
 
 /// What a table is asked for at most at once.
@@ -336,6 +338,18 @@ impl Table for Postgres {
         let (snapshot, lsn): (String, String) = (self.get(&row, 0)?, self.get(&row, 1)?);
         let wrong = || self.refused(format!("it says {snapshot:?} for a snapshot"), "is this PostgreSQL?");
         Snapshot::parse(&snapshot, &lsn).ok_or_else(wrong).map(Some)
+    }
+
+    fn repair_head(&self) -> Option<&'static str> {
+        Some(repair::HEAD)
+    }
+
+    fn repair(&self, fix: &Fix) -> Option<String> {
+        Some(self.statement_of(fix))
+    }
+
+    fn key_filter(&self, key: &[String]) -> Option<String> {
+        Some(self.filter_of(key))
     }
 
     fn mark(&mut self) -> Result<(), DriftError> {
