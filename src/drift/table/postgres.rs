@@ -1,6 +1,7 @@
 //! A table in PostgreSQL: one repeatable-read snapshot, and answers by the statements beside it. `catalogue`: what it consists of.
 
 mod catalogue;
+mod packed;
 mod repair;
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::statement::{Statements, quoted};
 pub use super::{Chosen, Limits};
 use super::{Sum, Table};
 use crate::drift::DriftError;
-use crate::drift::cells::{Cells, PARTS};
+use crate::drift::cells::Cells;
 use crate::drift::cut::{Snapshot, parse_lsn};
 use crate::drift::digest::{BUCKETS, Digest, Method};
 use crate::drift::hash::{hash_int, hash_text};
@@ -91,7 +92,7 @@ impl Postgres {
         let settings = format!(
             "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'iso_8601'; SET extra_float_digits = 1; \
              SET bytea_output = 'hex'; SET client_encoding = 'UTF8'; SET default_transaction_read_only = on; \
-             SET statement_timeout = {timeout}; SET search_path = pg_catalog, public"
+             SET statement_timeout = {timeout}; SET jit = off; SET search_path = pg_catalog, public"
         );
         self.client.batch_execute(&settings).map_err(|error| self.wrong(&error))?;
         let version: String = self.one("SHOW server_version_num", &[])?;
@@ -247,14 +248,13 @@ impl Table for Postgres {
     }
 
     fn sums(&mut self) -> Result<Vec<Sum>, DriftError> {
-        let rows = self.client.query(&self.statements.sums(), &[]).map_err(|error| self.wrong(&error))?;
+        let packed: Option<Vec<u8>> = self.one(&self.statements.sums(), &[])?;
+        let packed = packed.unwrap_or_default();
+        self.bytes += packed.len() as u64;
         let mut sums = vec![Sum::default(); BUCKETS];
-        for row in rows {
-            let (bucket, count, sum): (i32, i64, String) = (self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?);
-            self.bytes += 20 + sum.len() as u64;
-            let place = usize::try_from(bucket).ok().and_then(|bucket| sums.get_mut(bucket));
-            if let Some(place) = place {
-                *place = Sum { count, sum: self.modulo(&sum)? };
+        for (bucket, [count, sum]) in packed::rows(&packed, 2) {
+            if let Some(place) = sums.get_mut(bucket) {
+                *place = Sum { count: count as i64, sum };
             }
         }
         Ok(sums)
@@ -262,18 +262,13 @@ impl Table for Postgres {
 
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {
         let buckets: Vec<i64> = buckets.iter().map(|bucket| *bucket as i64).collect();
-        let last = size as i64 - 1;
-        let rows =
-            self.client.query(&self.statements.cells(), &[&buckets, &last]).map_err(|error| self.wrong(&error))?;
+        let packed: Option<Vec<u8>> = self.one(&self.statements.cells(), &[&buckets, &(size as i64)])?;
+        let packed = packed.unwrap_or_default();
+        self.bytes += packed.len() as u64;
         let mut cells = Cells::new(size, self.statements.method);
-        for row in rows {
-            let (part, place, count): (i32, i32, i64) = (self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?);
-            let texts: (String, String, String) = (self.get(&row, 3)?, self.get(&row, 4)?, self.get(&row, 5)?);
-            self.bytes += 16 + (texts.0.len() + texts.1.len() + texts.2.len()) as u64;
-            let index = part as usize % PARTS * size + place as usize;
-            let (key, sum, check) = (self.modulo(&texts.0)?, self.modulo(&texts.1)?, self.modulo(&texts.2)?);
+        for (index, [count, key, row, check]) in packed::rows(&packed, 4) {
             if let Some(cell) = cells.cell(index) {
-                (cell.count, cell.key, cell.row, cell.check) = (count, key, sum, check);
+                (cell.count, cell.key, cell.row, cell.check) = (count as i64, key, row, check);
             }
         }
         Ok(Some(cells))
@@ -374,13 +369,5 @@ impl Table for Postgres {
 
     fn bytes(&self) -> u64 {
         self.bytes
-    }
-}
-
-impl Postgres {
-    /// A sum of 64-bit numbers, with a sign or not, modulo 2^64.
-    fn modulo(&self, sum: &str) -> Result<u64, DriftError> {
-        let wrong = || self.refused(format!("it says {sum:?} for a sum of hashes"), "is this PostgreSQL?");
-        sum.parse::<i128>().map(|sum| sum as u64).map_err(|_| wrong())
     }
 }
