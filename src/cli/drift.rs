@@ -23,8 +23,10 @@ Examples:
       Which rows of the table are missing, extra, different or stale, while the sink writes on.
   sordini drift 'kafka://kafka:9092/orders?key=value' 'postgres://audit@db/shop?table=orders&key=id' --ignore loaded_at
       The key's columns stand in the record's value; no group tells how far the writer is.
+  sordini drift 'postgres://audit@a/shop?table=orders' 'mysql://audit@b/shop?table=orders'
+      Two tables, here of different databases.
 
-The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE or ~/.pgpass.
+The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE or ~/.pgpass; for MySQL from ~/.my.cnf or MYSQL_PWD.
 
 Exit codes: 0 the stores agree, 1 drift, 2 could not verify, 3 inconclusive.";
 
@@ -33,7 +35,7 @@ Exit codes: 0 the stores agree, 1 drift, 2 could not verify, 3 inconclusive.";
 pub struct DriftArgs {
     /// The reference: kafka://HOST:PORT/TOPIC?key=key|value&value=json|debezium&time=s|ms|us|ns
     first: String,
-    /// What is compared with it: postgres://USER@HOST:PORT/DATABASE?table=SCHEMA.NAME&key=COLUMN
+    /// What is compared with it: postgres://USER@HOST:PORT/DATABASE?table=SCHEMA.NAME&key=COLUMN, also mysql:, mariadb:, or sqlite:FILE?table=NAME
     second: String,
     #[command(flatten)]
     connection: Connection,

@@ -1,5 +1,8 @@
 //! Tables in databases, read under one snapshot. A table says what it holds as sums, cells, digests or rows; what that
 //! means is judged elsewhere.
+//!
+//! * `postgres` (with `connect` and `statement`), `mysql`, `sqlite`: the databases
+//! * `choose`: which columns are compared; `stream`: the answers of a table whose rows are hashed here
 
 mod choose;
 mod connect;
