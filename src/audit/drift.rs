@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::verdict::Verdict;
+
 /// How strong the claim is that a difference is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,6 +38,9 @@ pub struct Cut {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DriftSummary {
+    /// What the file of settings calls the pair.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pair: Option<String>,
     pub first: String,
     pub second: String,
     pub claim: Claim,
@@ -80,9 +85,21 @@ pub struct DriftSummary {
     pub located_by: String,
 }
 
+/// One of several pairs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PairSummary {
+    pub pair: String,
+    pub verdict: Verdict,
+    pub exit: u8,
+    /// Absent where nothing could be compared.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drift: Option<DriftSummary>,
+}
+
 impl DriftSummary {
     pub fn new(first: String, second: String, claim: Claim) -> Self {
         Self {
+            pair: None,
             first,
             second,
             claim,

@@ -1,5 +1,6 @@
 //! `sordini drift`: whether two stores agree.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,10 @@ use clap::Args;
 
 use super::Global;
 use super::common::{self, Connection, Output};
+use super::drifts;
 use crate::drift::place::Place;
 use crate::drift::table::postgres::{Chosen, Limits};
-use crate::drift::{self, Settings};
+use crate::drift::{self, Part, Settings};
 use crate::engine::Progress;
 use crate::report;
 use crate::source::Properties;
@@ -20,18 +22,42 @@ Examples:
       Which rows of the table are missing, extra, different or stale, while the sink writes on.
   sordini drift 'kafka://kafka:9092/orders?key=value' 'postgres://audit@db/shop?table=orders&key=id' --ignore loaded_at
       The key's columns stand in the record's value; no group tells how far the writer is.
+  sordini drift -c sordini.toml --only orders
+      One [[drift]] of the daemon's settings; without --only all of them, in one report.
 
 The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE or ~/.pgpass.
 
 Exit codes: 0 the stores agree, 1 drift, 2 could not verify, 3 inconclusive.";
 
+/// What the file says of each pair.
+const PAIR: [&str; 11] = [
+    "first",
+    "second",
+    "group",
+    "columns",
+    "ignore",
+    "settle",
+    "statement_timeout",
+    "allow_writer",
+    "memory",
+    "max_findings",
+    "redact",
+];
+
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DriftArgs {
     /// The reference: kafka://HOST:PORT/TOPIC?key=key|value&value=json|debezium&time=s|ms|us|ns
-    first: String,
+    #[arg(required_unless_present = "config", requires = "second")]
+    first: Option<String>,
     /// What is compared with it: postgres://USER@HOST:PORT/DATABASE?table=SCHEMA.NAME&key=COLUMN
-    second: String,
+    second: Option<String>,
+    /// Compare the pairs of this file instead, each [[drift]] of the daemon's settings
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = PAIR)]
+    config: Option<PathBuf>,
+    /// Only this pair of the file; repeatable
+    #[arg(long, value_name = "NAME", requires = "config")]
+    only: Vec<String>,
     #[command(flatten)]
     connection: Connection,
     /// Consumer group that writes the table; without one the claim is heuristic
@@ -70,20 +96,14 @@ pub struct DriftArgs {
 
 pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
     args.output.check()?;
-    let (first, second): (Place, Place) = (args.first.parse()?, args.second.parse()?);
-    let every = args.columns.iter().any(|column| column == "*");
-    let settings = Settings {
-        first,
-        second,
-        properties: args.connection.resolve(Properties::new())?,
-        group: args.group,
-        settle: args.settle,
-        chosen: Chosen { only: if every { Vec::new() } else { args.columns }, ignored: args.ignore },
-        limits: Limits { statement_timeout: args.statement_timeout, allows_writers: args.allow_writer },
-        memory_bytes: args.memory << 20,
-        most_findings: args.max_findings,
-        redact: args.redact,
-    };
+    if let Some(config) = &args.config {
+        let plans = drifts::plans(config, &args.only, &args.connection)?;
+        if args.explain {
+            return drifts::explain(&plans, &args.output);
+        }
+        return drifts::run(&plans, &args.output, format!("pairs of {}", config.display()), global);
+    }
+    let settings = settings(&args)?;
     if args.explain {
         let said = drift::explain::explain(&settings)?;
         args.output.write(|out| Ok(out.write_all(said.as_bytes())?))?;
@@ -102,4 +122,23 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
     let context = report::Context { now_ms: common::now_ms(), source, color, width: common::width() };
     args.output.write(|out| Ok(report::write(format, &report, &context, out)?))?;
     Ok(report.summary.exit)
+}
+
+fn settings(args: &DriftArgs) -> anyhow::Result<Settings> {
+    let place = |text: &Option<String>| -> anyhow::Result<Place> { Ok(text.as_deref().unwrap_or_default().parse()?) };
+    let every = args.columns.iter().any(|column| column == "*");
+    Ok(Settings {
+        pair: None,
+        first: place(&args.first)?,
+        second: place(&args.second)?,
+        properties: args.connection.resolve(Properties::new())?,
+        group: args.group.clone(),
+        settle: args.settle,
+        chosen: Chosen { only: if every { Vec::new() } else { args.columns.clone() }, ignored: args.ignore.clone() },
+        limits: Limits { statement_timeout: args.statement_timeout, allows_writers: args.allow_writer },
+        memory_bytes: args.memory << 20,
+        most_findings: args.max_findings,
+        redact: args.redact,
+        part: Part::WHOLE,
+    })
 }

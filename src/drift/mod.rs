@@ -6,6 +6,7 @@
 //! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings
 //! * `sink`: a topic and the table it is written to; `tables`: two tables
 //! * `mirror`, `align`: a topic and its copy
+//! * `pairs`: several comparisons as one report; `part`: some of the buckets; `follow`: for ever
 //!
 //! Every claim rests on a cut: positions between which a record may or may not have arrived yet. What lies between them may
 //! be any of several versions, and everything else must be exactly one.
@@ -13,13 +14,16 @@
 mod align;
 pub mod canon;
 mod cells;
-mod digest;
+pub(crate) mod digest;
 pub mod explain;
 mod fold;
+pub mod follow;
 mod hash;
 mod history;
 mod localise;
 mod mirror;
+pub mod pairs;
+mod part;
 pub mod place;
 mod record;
 mod say;
@@ -40,6 +44,7 @@ use crate::audit::finding::Finding;
 use crate::audit::verdict::Report;
 use crate::engine::Progress;
 use crate::source::{Properties, SourceError};
+pub use part::Part;
 use place::Place;
 use table::postgres::{Chosen, Limits};
 
@@ -47,6 +52,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What the file of settings calls the pair.
+    pub pair: Option<String>,
     /// The reference.
     pub first: Place,
     pub second: Place,
@@ -63,6 +70,8 @@ pub struct Settings {
     pub most_findings: usize,
     /// Findings tell hashes instead of values.
     pub redact: bool,
+    /// The buckets that are compared; a mirror is always compared whole.
+    pub part: Part,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +139,10 @@ fn note(counts: &mut BTreeMap<String, u64>, name: &str, count: u64) {
 
 /// Compares the two stores once.
 pub fn run(settings: &Settings, progress: &Arc<Progress>) -> Result<Report, DriftError> {
+    compare(settings, progress).map(|report| settings.sign(report))
+}
+
+fn compare(settings: &Settings, progress: &Arc<Progress>) -> Result<Report, DriftError> {
     match (&settings.first, &settings.second) {
         (Place::Topic(topic), Place::Postgres(table)) => {
             let mut table = table::postgres::Postgres::connect(table, &settings.chosen, &settings.limits)?;

@@ -236,6 +236,7 @@ pub fn report(settings: &Settings, told: Told, is_stopped: bool, took: Duration)
         searched: Vec::new(),
         flow: None,
         drift: Some(summary),
+        pairs: Vec::new(),
         seconds: took.as_secs_f64(),
         ledger: None,
     };

@@ -1,22 +1,38 @@
 //! What a comparison of two stores says of itself, in words.
 
 use super::format::{bytes, plural, thousands, visible};
-use crate::audit::drift::{Claim, DriftSummary};
+use crate::audit::drift::{Claim, DriftSummary, PairSummary};
 
-/// What was found, in numbers; zeros are said too.
-pub fn counts(drift: &DriftSummary) -> String {
-    let mut found = vec![(drift.missing, "missing"), (drift.extra, "extra"), (drift.differs, "different")];
-    match is_mirror(drift) {
-        true => found.extend([
-            (drift.repeated, "repeated"),
-            (drift.reordered, "out of order"),
-            (drift.lag, "not copied yet"),
-        ]),
-        false => found.push((drift.stale, "stale")),
+/// What was found, each with its word; zeros are said too.
+pub fn found(drifts: &[&DriftSummary]) -> Vec<(u64, &'static str)> {
+    let sum = |count: fn(&DriftSummary) -> u64| drifts.iter().map(|drift| count(drift)).sum();
+    let mut found = vec![
+        (sum(|drift| drift.missing), "missing"),
+        (sum(|drift| drift.extra), "extra"),
+        (sum(|drift| drift.differs), "different"),
+    ];
+    if drifts.iter().any(|drift| !is_mirror(drift)) {
+        found.push((sum(|drift| drift.stale), "stale"));
     }
-    let found: Vec<String> = found.iter().map(|(count, word)| format!("{} {word}", thousands(*count))).collect();
-    let unverifiable: u64 = drift.unverifiable.values().sum();
-    match unverifiable {
+    if drifts.iter().any(|drift| is_mirror(drift)) {
+        found.extend([
+            (sum(|drift| drift.repeated), "repeated"),
+            (sum(|drift| drift.reordered), "out of order"),
+            (sum(|drift| drift.lag), "not copied yet"),
+        ]);
+    }
+    found
+}
+
+/// Of which nothing can be said.
+pub fn unverifiable(drifts: &[&DriftSummary]) -> u64 {
+    drifts.iter().flat_map(|drift| drift.unverifiable.values()).sum()
+}
+
+pub fn counts(drifts: &[&DriftSummary]) -> String {
+    let found: Vec<String> =
+        found(drifts).into_iter().map(|(count, word)| format!("{} {word}", thousands(count))).collect();
+    match unverifiable(drifts) {
         0 => found.join(", "),
         count => format!("{}; {} not verifiable", found.join(", "), thousands(count)),
     }
@@ -74,4 +90,10 @@ fn located(by: &str) -> &str {
         "digests" => "found by their digests",
         _ => "found by cells",
     }
+}
+
+/// A line for each pair: its name and what became of it.
+pub fn pair(pair: &PairSummary) -> String {
+    let what = pair.drift.as_ref().map_or("could not be compared".to_owned(), |drift| counts(&[drift]));
+    format!("{}: {} (exit {}), {what}", visible(&pair.pair), pair.verdict.name(), pair.exit)
 }

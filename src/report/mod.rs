@@ -70,6 +70,22 @@ pub fn write(format: Format, report: &Report, context: &Context, out: &mut dyn W
     written.map_err(|source| ReportError::Write { format, source })
 }
 
+/// Several pairs of stores: text tells each by itself, everything else is the report of `all`.
+pub fn write_pairs(
+    format: Format,
+    pairs: &[(String, Report)],
+    all: &Report,
+    context: &Context,
+    out: &mut dyn Write,
+) -> Result<(), ReportError> {
+    match format {
+        Format::Text => {
+            text::write_pairs(pairs, all, context, out).map_err(|source| ReportError::Write { format, source })
+        }
+        _ => write(format, all, context, out),
+    }
+}
+
 /// One finding as soon as it is certain, on one line: an audit that follows has no end to wait for.
 pub fn write_finding(
     format: Format,

@@ -223,6 +223,7 @@ fn report(findings: Vec<Finding>, coverage: Vec<Coverage>, unread: Vec<Unread>) 
         samples: Vec::new(),
         flow: None,
         drift: None,
+        pairs: Vec::new(),
         searched: Vec::new(),
         seconds: 2.5,
         ledger: None,

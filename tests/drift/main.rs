@@ -4,6 +4,7 @@ mod common;
 mod load;
 mod mirror;
 mod oracle;
+mod pairs;
 mod tables;
 mod trouble;
 mod types;
