@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::Global;
 use super::common::{self, Connection, Output};
-use super::drifts;
+use super::drifts::{self, FollowArgs};
 use crate::drift::place::Place;
 use crate::drift::table::postgres::{Chosen, Limits};
 use crate::drift::{self, Part, Settings};
@@ -22,6 +22,8 @@ Examples:
       Which rows of the table are missing, extra, different or stale, while the sink writes on.
   sordini drift 'kafka://kafka:9092/orders?key=value' 'postgres://audit@db/shop?table=orders&key=id' --ignore loaded_at
       The key's columns stand in the record's value; no group tells how far the writer is.
+  sordini drift 'kafka://kafka:9092/orders' 'postgres://audit@db/shop?table=orders' -G connect-orders --follow
+      For ever: each key once the group has passed its record, the whole table every ten minutes.
   sordini drift -c sordini.toml --only orders
       One [[drift]] of the daemon's settings; without --only all of them, in one report.
 
@@ -30,7 +32,7 @@ The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE o
 Exit codes: 0 the stores agree, 1 drift, 2 could not verify, 3 inconclusive.";
 
 /// What the file says of each pair.
-const PAIR: [&str; 11] = [
+const PAIR: [&str; 14] = [
     "first",
     "second",
     "group",
@@ -42,6 +44,9 @@ const PAIR: [&str; 11] = [
     "memory",
     "max_findings",
     "redact",
+    "every",
+    "buckets",
+    "recheck",
 ];
 
 #[derive(Args)]
@@ -91,6 +96,8 @@ pub struct DriftArgs {
     #[arg(long)]
     redact: bool,
     #[command(flatten)]
+    following: FollowArgs,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -101,6 +108,9 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
         if args.explain {
             return drifts::explain(&plans, &args.output);
         }
+        if args.following.follow {
+            return drifts::follow_one(plans, &args.output, global);
+        }
         return drifts::run(&plans, &args.output, format!("pairs of {}", config.display()), global);
     }
     let settings = settings(&args)?;
@@ -108,6 +118,9 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
         let said = drift::explain::explain(&settings)?;
         args.output.write(|out| Ok(out.write_all(said.as_bytes())?))?;
         return Ok(common::exit::CLEAN);
+    }
+    if args.following.follow {
+        return drifts::follow(&settings, &args.following.rhythm(), &args.output, global);
     }
     let progress = Arc::new(Progress::default());
     common::stop_on_signal(progress.clone())?;

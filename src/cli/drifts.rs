@@ -1,17 +1,91 @@
-//! `sordini drift -c`: the pairs of a file, one after another, and one report of all.
+//! `sordini drift -c`: the pairs of a file, one after another, and one report of all. `sordini drift --follow`: one of them,
+//! for ever.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use clap::Args;
 
 use super::Global;
 use super::common::{self, Connection, Output};
+use crate::audit::finding::Finding;
 use crate::config::drift::DriftPlan;
+use crate::config::parse_duration;
 use crate::config::watch::WatchFile;
-use crate::drift::{self, pairs};
+use crate::drift::follow::{Rhythm, Watcher};
+use crate::drift::{self, Settings, pairs};
 use crate::engine::Progress;
-use crate::report;
+use crate::report::{self, Format};
+
+#[derive(Args, Clone)]
+#[command(next_help_heading = "For ever")]
+pub struct FollowArgs {
+    /// Go on: print findings as they are confirmed and as they heal
+    #[arg(long, visible_alias = "live")]
+    pub follow: bool,
+    /// How often a part of the buckets is compared in full
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10m", requires = "follow")]
+    every: Duration,
+    /// How many parts that are
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), default_value_t = 1, requires = "follow")]
+    buckets: u32,
+    /// When a key that is wrong is looked at again, comma-separated, counted from the first time; wrong at the last one, it is drift
+    #[arg(long, value_name = "DURATIONS", value_parser = parse_duration, value_delimiter = ',', default_value = "1s,10s,1m", requires = "follow")]
+    recheck: Vec<Duration>,
+}
+
+impl FollowArgs {
+    pub fn rhythm(&self) -> Rhythm {
+        Rhythm { every: self.every, parts: self.buckets, recheck: self.recheck.clone(), ..Rhythm::default() }
+    }
+}
+
+/// Findings as they come, one line each; the report in the end.
+struct Printer {
+    format: Format,
+    subject: String,
+    progress: Arc<Progress>,
+}
+
+impl Watcher for Printer {
+    fn fresh(&mut self, findings: &[Finding]) {
+        let context = context(&self.subject, false);
+        let mut out = std::io::stdout().lock();
+        let mut written =
+            findings.iter().map(|finding| report::write_finding(self.format, finding, &context, &mut out));
+        let is_broken = written.any(|written| written.is_err());
+        if is_broken || out.flush().is_err() {
+            // Nobody reads any more.
+            self.progress.stop();
+        }
+    }
+}
+
+fn context(subject: &str, color: bool) -> report::Context {
+    report::Context { now_ms: common::now_ms(), source: subject.to_owned(), color, width: common::width() }
+}
+
+pub fn follow_one(mut plans: Vec<(String, DriftPlan)>, output: &Output, global: &Global) -> anyhow::Result<u8> {
+    ensure!(plans.len() == 1, "--follow takes one pair; name it with --only, or run `sordini watch` for all of them");
+    let Some((_, plan)) = plans.pop() else { return Ok(common::exit::UNVERIFIED) };
+    follow(&plan.settings, &plan.rhythm, output, global)
+}
+
+pub fn follow(settings: &Settings, rhythm: &Rhythm, output: &Output, global: &Global) -> anyhow::Result<u8> {
+    let progress = Arc::new(Progress::default());
+    common::stop_on_signal(progress.clone())?;
+    let stores = format!("{} against {}", pairs::store(&settings.first), pairs::store(&settings.second));
+    let subject = settings.pair.as_ref().map_or(stores.clone(), |pair| format!("{pair}: {stores}"));
+    let format = output.format.unwrap_or_else(|| report::format_of(output.output.as_deref()));
+    let mut printer = Printer { format, subject: subject.clone(), progress: progress.clone() };
+    let report = drift::follow::follow(settings, rhythm, &progress, &mut printer)?;
+    let color = output.output.is_none() && common::use_color(global.color, &std::io::stdout());
+    output.write(|out| Ok(report::write(format, &report, &context(&subject, color), out)?))?;
+    Ok(report.summary.exit)
+}
 
 /// The pairs that are asked for, in the order of the file.
 pub fn plans(config: &Path, only: &[String], connection: &Connection) -> anyhow::Result<Vec<(String, DriftPlan)>> {
@@ -67,7 +141,6 @@ pub fn run(plans: &[(String, DriftPlan)], output: &Output, subject: String, glob
     all.leave_out(plans.len() - reports.len());
     let format = output.format.unwrap_or_else(|| report::format_of(output.output.as_deref()));
     let color = output.output.is_none() && common::use_color(global.color, &std::io::stdout());
-    let context = report::Context { now_ms: common::now_ms(), source: subject, color, width: common::width() };
-    output.write(|out| Ok(report::write_pairs(format, &reports, &all, &context, out)?))?;
+    output.write(|out| Ok(report::write_pairs(format, &reports, &all, &context(&subject, color), out)?))?;
     Ok(all.summary.exit)
 }

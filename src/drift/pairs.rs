@@ -3,6 +3,7 @@
 use super::place::Place;
 use super::{DriftError, Settings};
 use crate::audit::drift::PairSummary;
+use crate::audit::finding::Finding;
 use crate::audit::verdict::{Figures, Report, Summary, Unread, Verdict};
 use crate::report::plural;
 
@@ -17,14 +18,18 @@ pub fn store(place: &Place) -> String {
 impl Settings {
     /// Marks what is said of this pair with its name.
     pub(super) fn sign(&self, mut report: Report) -> Report {
-        let Some(pair) = &self.pair else { return report };
-        for finding in &mut report.findings {
-            finding.evidence.insert("pair".to_owned(), pair.as_str().into());
-        }
+        report.findings = report.findings.into_iter().map(|finding| self.mark(finding)).collect();
         if let Some(drift) = &mut report.summary.drift {
-            drift.pair = Some(pair.clone());
+            drift.pair.clone_from(&self.pair);
         }
         report
+    }
+
+    pub(super) fn mark(&self, finding: Finding) -> Finding {
+        match &self.pair {
+            Some(pair) => finding.evidence("pair", pair.as_str()),
+            None => finding,
+        }
     }
 }
 

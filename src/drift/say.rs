@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::digest::{Method, bucket_of};
 use super::history::{Content, Version};
 use super::shape::{Row, Shape};
 use super::verdict::Verdict;
@@ -33,6 +34,7 @@ pub struct Stores<'a> {
     pub first: &'a str,
     pub second: &'a str,
     pub shape: &'a Shape,
+    pub method: Method,
 }
 
 impl<'a> Difference<'a> {
@@ -86,6 +88,7 @@ impl<'a> Difference<'a> {
         finding.columns = Some(columns).filter(|columns| !columns.is_empty());
         finding.cause = self.cause.map(str::to_owned);
         finding.evidence.insert("table".to_owned(), json!(stores.second));
+        finding.evidence.insert("bucket".to_owned(), json!(bucket_of(stores.method.key_of(self.key))));
         finding
     }
 }

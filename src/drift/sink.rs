@@ -5,6 +5,7 @@
 //! record between the two must be exactly what the topic says; one with such records may be any of them. A sink that crashes
 //! and writes again only goes back to records above its committed offset.
 
+pub mod tail;
 mod take;
 
 use std::collections::BTreeSet;
@@ -105,8 +106,9 @@ impl Sink<'_> {
         let fold = Fold::new(self.settings.memory_bytes, settled);
         // The database adds up while the topic is read.
         let ((read, takers), mut second) = std::thread::scope(|scope| {
-            let adding = scope.spawn(|| table.sums());
-            let read = opened.read(self.progress, || FoldTake::new(&shape, self.place, &fold, self.method));
+            let adding = scope.spawn(|| table.sums_of(self.settings.part));
+            let read = opened
+                .read(self.progress, || FoldTake::new(&shape, self.place, &fold, self.method, self.settings.part));
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
             Ok::<_, DriftError>((read?, sums?))
         })?;
@@ -143,8 +145,9 @@ impl Sink<'_> {
         let Bracket { settled, cuts, opened } = self.bracket(table)?;
         let shape = table.shape().clone();
         let keys = shape.keys.len();
-        let (mut read, takers) = opened
-            .read(self.progress, || HistoryTake::new(&suspects, Parser::new(&shape, self.place), keys, self.method))?;
+        let (mut read, takers) = opened.read(self.progress, || {
+            HistoryTake::new(Some(&suspects), Parser::new(&shape, self.place), keys, self.method)
+        })?;
         let histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
         let rows = self.rows(table, &suspects, &histories)?;
         table.end()?;
@@ -153,7 +156,8 @@ impl Sink<'_> {
         let is_whole = told.read.unread.is_empty();
         // A key of which no record was read may have had one.
         let is_trimmed = told.read.is_trimmed || read.is_trimmed || !is_whole;
-        let stores = Stores { first: &self.place.topic, second: table.name(), shape: &shape };
+        let method = self.method;
+        let stores = Stores { first: &self.place.topic, second: table.name(), shape: &shape, method };
         let mut subjects: BTreeSet<&Vec<String>> = histories.keys().collect();
         subjects.extend(rows.keys());
         for key in subjects {

@@ -10,7 +10,7 @@ use super::localise::{Localised, Side, localise};
 use super::say::{self, Difference, Stores};
 use super::shape::{Row, Shape, by_key, rows_of};
 use super::table::Table;
-use super::{DriftError, Settings, Told, note};
+use super::{DriftError, Part, Settings, Told, note};
 use crate::audit::drift::{Claim, DriftSummary};
 use crate::audit::finding::Kind;
 use crate::audit::verdict::Report;
@@ -32,7 +32,7 @@ pub fn compare(
     second.set_method(method);
     let mut summary = DriftSummary::new(first.name().to_owned(), second.name().to_owned(), Claim::Heuristic);
     summary.columns = shape.columns().map(|column| column.name.clone()).collect();
-    let suspects = look(first, second, &mut summary)?;
+    let suspects = look(first, second, settings.part, &mut summary)?;
     let mut told = Told { read: Default::default(), summary, samples: Vec::new(), findings: Vec::new() };
     if !suspects.is_empty() && !progress.is_stopped() {
         confirm(settings, first, second, suspects, method, progress, &mut told)?;
@@ -86,13 +86,14 @@ fn align(first: &mut dyn Table, second: &mut dyn Table) -> Result<Shape, DriftEr
 fn look(
     first: &mut dyn Table,
     second: &mut dyn Table,
+    part: Part,
     summary: &mut DriftSummary,
 ) -> Result<BTreeSet<u64>, DriftError> {
     first.begin()?;
     second.begin()?;
     let (ours, theirs) = std::thread::scope(|scope| {
-        let ours = scope.spawn(|| first.sums());
-        let theirs = second.sums();
+        let ours = scope.spawn(|| first.sums_of(part));
+        let theirs = second.sums_of(part);
         Ok::<_, DriftError>((ours.join().map_err(|_| DriftError::Thread)??, theirs?))
     })?;
     summary.keys = ours.iter().map(|sum| sum.count.max(0) as u64).sum();
@@ -127,7 +128,7 @@ fn confirm(
     first.end()?;
     second.end()?;
     let shape = first.shape().clone();
-    let stores = Stores { first: first.name(), second: second.name(), shape: &shape };
+    let stores = Stores { first: first.name(), second: second.name(), shape: &shape, method };
     for key in &keys {
         let (ours, theirs) = (rows_of(&now.0, key), rows_of(&now.1, key));
         if method.of_rows(ours) == method.of_rows(theirs) {

@@ -1,7 +1,7 @@
 //! What a comparison of two stores says of itself, in words.
 
 use super::format::{bytes, plural, thousands, visible};
-use crate::audit::drift::{Claim, DriftSummary, PairSummary};
+use crate::audit::drift::{Claim, DriftSummary, Following, PairSummary};
 
 /// What was found, each with its word; zeros are said too.
 pub fn found(drifts: &[&DriftSummary]) -> Vec<(u64, &'static str)> {
@@ -65,23 +65,44 @@ pub fn lines(drift: &DriftSummary) -> Vec<String> {
         Claim::Heuristic => "what is older than the settle time is taken to have arrived".to_owned(),
     };
     lines.push(format!("claim: {}; {claim}", drift.claim.name()));
-    if drift.suspects > 0 {
-        let settled = drift.suspects.saturating_sub(drift.confirmed);
-        lines.push(format!(
-            "{} looked wrong at the first look ({}), {} at the second",
-            plural(drift.suspects, "key"),
-            located(&drift.located_by),
-            if settled == 0 { "all of them also".to_owned() } else { format!("{} still", thousands(drift.confirmed)) }
-        ));
-    }
     let counted = |what: &str, counts: &std::collections::BTreeMap<String, u64>| {
         let each = counts.iter().map(|(name, count)| format!("{} {}", visible(name), thousands(*count)));
         let each = each.collect::<Vec<_>>().join(", ");
         (!each.is_empty()).then(|| format!("{what}: {each}"))
     };
+    if let Some(following) = &drift.following {
+        lines.push(followed(following));
+    } else if drift.suspects > 0 {
+        lines.push(suspected(drift));
+    }
     lines.extend(counted("columns that differ", &drift.worst_columns));
     lines.extend(counted("not verifiable", &drift.unverifiable));
     lines
+}
+
+fn suspected(drift: &DriftSummary) -> String {
+    let settled = drift.suspects.saturating_sub(drift.confirmed);
+    format!(
+        "{} looked wrong at the first look ({}), {} at the second",
+        plural(drift.suspects, "key"),
+        located(&drift.located_by),
+        if settled == 0 { "all of them also".to_owned() } else { format!("{} still", thousands(drift.confirmed)) }
+    )
+}
+
+fn followed(following: &Following) -> String {
+    let ages = following.wrong.iter().filter(|age| age.keys > 0);
+    let ages: Vec<String> = ages.map(|age| format!("{} for {}", thousands(age.keys), age.age)).collect();
+    let wrong = if ages.is_empty() { "none".to_owned() } else { ages.join(", ") };
+    format!(
+        "followed: {} ({} of {} parts), {} at single keys, {} wait for the group, {} healed; wrong now, at least so long: {wrong}",
+        plural(following.comparisons, "full comparison"),
+        following.compared_parts.len(),
+        following.parts,
+        plural(following.checked, "look"),
+        plural(following.waiting, "key"),
+        thousands(following.resolved),
+    )
 }
 
 fn located(by: &str) -> &str {

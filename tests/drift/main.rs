@@ -1,6 +1,7 @@
 //! `sordini drift` against a real Kafka and a real PostgreSQL.
 
 mod common;
+mod follow;
 mod load;
 mod mirror;
 mod oracle;

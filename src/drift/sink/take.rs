@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use crate::audit::drift::DriftSummary;
-use crate::drift::digest::{Method, Spans};
+use crate::drift::digest::{Method, Spans, bucket_of};
 use crate::drift::fold::{Fold, Said, Version, Writer};
 use crate::drift::place::TopicPlace;
 use crate::drift::record::{Parser, Relaxed, Says, Unusable};
 use crate::drift::shape::Shape;
 use crate::drift::topic::Take;
-use crate::drift::{DriftError, note};
+use crate::drift::{DriftError, Part, note};
 use crate::wire::Record;
 
 /// Keys in flight whose texts are kept.
@@ -26,6 +26,7 @@ pub struct FoldTake<'f> {
     writer: Writer<'f>,
     keys: usize,
     method: Method,
+    part: Part,
     spans: Spans,
     taken: Taken,
 }
@@ -49,6 +50,9 @@ impl Take for FoldTake<'_> {
                 return Ok(());
             }
         };
+        if !self.part.has(bucket_of(key)) {
+            return Ok(());
+        }
         if said == Said::Unreadable || !self.fold.is_settled(partition, record.offset) {
             self.remember(key)?;
         }
@@ -58,13 +62,14 @@ impl Take for FoldTake<'_> {
 }
 
 impl<'f> FoldTake<'f> {
-    pub fn new(shape: &'f Shape, place: &TopicPlace, fold: &'f Fold, method: Method) -> Self {
+    pub fn new(shape: &'f Shape, place: &TopicPlace, fold: &'f Fold, method: Method, part: Part) -> Self {
         Self {
             parser: Parser::new(shape, place),
             fold,
             writer: fold.writer(),
             keys: shape.keys.len(),
             method,
+            part,
             spans: Spans::default(),
             taken: Taken::default(),
         }

@@ -5,10 +5,10 @@ mod connect;
 pub mod postgres;
 mod statement;
 
-use super::DriftError;
 use super::cells::Cells;
 use super::digest::{Digest, Method};
 use super::shape::{Row, Shape};
+use super::{DriftError, Part};
 
 /// Rows of one bucket: how many, and the sum of their hashes modulo 2^64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,13 @@ pub trait Table: Send {
 
     /// One sum for each bucket.
     fn sums(&mut self) -> Result<Vec<Sum>, DriftError>;
+
+    /// The same of some buckets; a store that cannot leave the others out adds them up in vain.
+    fn sums_of(&mut self, part: Part) -> Result<Vec<Sum>, DriftError> {
+        let mut sums = self.sums()?;
+        sums.iter_mut().enumerate().filter(|(bucket, _)| !part.has(*bucket)).for_each(|(_, sum)| *sum = Sum::default());
+        Ok(sums)
+    }
 
     /// The rows of these buckets in cells; `None` when the database cannot fill cells.
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError>;

@@ -11,12 +11,12 @@ use ::postgres::{Client, Config};
 use super::connect;
 use super::statement::{Statements, quoted};
 use super::{Sum, Table};
-use crate::drift::DriftError;
 use crate::drift::cells::{Cells, PARTS};
 use crate::drift::digest::{BUCKETS, Digest, Method};
 use crate::drift::hash::{hash_int, hash_text};
 use crate::drift::place::PostgresPlace;
 use crate::drift::shape::{Column, Row, Shape};
+use crate::drift::{DriftError, Part};
 
 /// What a table is asked for at most at once.
 const ASKED: usize = 2_000;
@@ -212,7 +212,7 @@ impl Table for Postgres {
 
     fn statements(&self) -> Vec<(&'static str, String)> {
         let statements = &self.statements;
-        let mut all = vec![("once: the rows added up by bucket", statements.sums())];
+        let mut all = vec![("once: the rows added up by bucket", statements.sums(Part::WHOLE))];
         if statements.method == Method::Chain {
             all.push(("where buckets differ: cells", statements.cells()));
         }
@@ -233,7 +233,11 @@ impl Table for Postgres {
     }
 
     fn sums(&mut self) -> Result<Vec<Sum>, DriftError> {
-        let rows = self.client.query(&self.statements.sums(), &[]).map_err(|error| self.wrong(&error))?;
+        self.sums_of(Part::WHOLE)
+    }
+
+    fn sums_of(&mut self, part: Part) -> Result<Vec<Sum>, DriftError> {
+        let rows = self.client.query(&self.statements.sums(part), &[]).map_err(|error| self.wrong(&error))?;
         let mut sums = vec![Sum::default(); BUCKETS];
         for row in rows {
             let (bucket, count, sum): (i32, i64, String) = (self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?);

@@ -1,5 +1,6 @@
 //! The statements a PostgreSQL table is read with. They read, and nothing else: no extension, no temporary table.
 
+use crate::drift::Part;
 use crate::drift::canon::Type;
 use crate::drift::cells::{CHECK_SEED, PART_BITS};
 use crate::drift::digest::{BUCKETS, KEY_SEED, MASKED, Method};
@@ -102,9 +103,14 @@ impl Statements {
         format!("('x' || substr(md5({hashed}), 1, 16))::bit(64)::bigint")
     }
 
-    pub fn sums(&self) -> String {
+    pub fn sums(&self, part: Part) -> String {
         let (key, row, table) = (self.key(), self.row(), &self.table);
-        format!("SELECT (({key}) & {})::int, count(*), sum({row})::text FROM {table} GROUP BY 1", BUCKETS - 1)
+        let last = BUCKETS - 1;
+        let filter = match part.is_whole() {
+            true => String::new(),
+            false => format!(" WHERE (({key}) & {last}) % {} = {}", part.of, part.index),
+        };
+        format!("SELECT (({key}) & {last})::int, count(*), sum({row})::text FROM {table}{filter} GROUP BY 1")
     }
 
     /// `$1`: buckets; `$2`: cells in a part, less one.
