@@ -44,6 +44,7 @@ use crate::audit::finding::Finding;
 use crate::audit::verdict::Report;
 use crate::engine::Progress;
 use crate::source::{Properties, SourceError};
+pub use digest::BUCKETS;
 pub use part::Part;
 use place::Place;
 use table::postgres::{Chosen, Limits};

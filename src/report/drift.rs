@@ -3,6 +3,9 @@
 use super::format::{bytes, plural, thousands, visible};
 use crate::audit::drift::{Claim, DriftSummary, Following, PairSummary};
 
+/// No drift, only lag.
+pub const NOT_COPIED: &str = "not copied yet";
+
 /// What was found, each with its word; zeros are said too.
 pub fn found(drifts: &[&DriftSummary]) -> Vec<(u64, &'static str)> {
     let sum = |count: fn(&DriftSummary) -> u64| drifts.iter().map(|drift| count(drift)).sum();
@@ -18,7 +21,7 @@ pub fn found(drifts: &[&DriftSummary]) -> Vec<(u64, &'static str)> {
         found.extend([
             (sum(|drift| drift.repeated), "repeated"),
             (sum(|drift| drift.reordered), "out of order"),
-            (sum(|drift| drift.lag), "not copied yet"),
+            (sum(|drift| drift.lag), NOT_COPIED),
         ]);
     }
     found

@@ -191,7 +191,7 @@ fn tiles(report: &Report) -> Vec<Tile> {
         let tile = |(count, word): (u64, &str)| Tile {
             number: thousands(count),
             word: word.to_owned(),
-            is_bad: count > 0 && word != "not copied yet",
+            is_bad: count > 0 && word != super::drift::NOT_COPIED,
         };
         tiles.extend(super::drift::found(&drifts).into_iter().map(tile));
         tiles.push(plain(thousands(super::drift::unverifiable(&drifts)), "not verifiable".to_owned()));

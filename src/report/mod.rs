@@ -3,7 +3,7 @@
 //! A renderer knows the report and its [`Context`] and nothing else: no clock, no file but the writer it is given, and
 //! nothing about how the audit ran. So the same report always gives the same bytes.
 
-mod drift;
+pub(crate) mod drift;
 pub(crate) mod flow;
 pub(crate) mod format;
 pub(crate) mod group;
