@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::verdict::Verdict;
 
-/// How strong the claim is that a difference is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How strong the claim is that a difference is one, from the strongest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Claim {
     /// Both sides are seen at one point of the log.
@@ -47,6 +47,9 @@ pub struct DriftSummary {
     /// Those of the last look.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub cuts: Vec<Cut>,
+    /// The transactions that were visible, where the topic is captured from the table: xmin, xmax, those that ran, and the position in the log.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub snapshot: Option<String>,
     pub columns: Vec<String>,
     /// Keys the first store holds, deleted ones aside; rows of the second.
     pub keys: u64,
@@ -147,6 +150,7 @@ impl DriftSummary {
             second,
             claim,
             cuts: Vec::new(),
+            snapshot: None,
             columns: Vec::new(),
             keys: 0,
             rows: 0,

@@ -10,7 +10,7 @@ use super::Global;
 use super::common::{self, Connection, Output};
 use super::drifts::{self, FollowArgs};
 use crate::drift::place::Place;
-use crate::drift::table::postgres::{Chosen, Limits};
+use crate::drift::table::{Chosen, Limits};
 use crate::drift::{self, Part, Settings};
 use crate::engine::Progress;
 use crate::report;
@@ -32,13 +32,15 @@ The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE o
 Exit codes: 0 the stores agree, 1 drift, 2 could not verify, 3 inconclusive.";
 
 /// What the file says of each pair.
-const PAIR: [&str; 14] = [
+const PAIR: [&str; 16] = [
     "first",
     "second",
     "group",
     "columns",
     "ignore",
     "settle",
+    "wait",
+    "mark",
     "statement_timeout",
     "allow_writer",
     "memory",
@@ -77,6 +79,12 @@ pub struct DriftArgs {
     /// How long a record may take into the table where no group tells, and how long to wait before what differs is looked at again
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
     settle: Duration,
+    /// How long to wait until a topic that is captured from the table has everything its snapshot sees
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2m")]
+    wait: Duration,
+    /// Write one message into the log of the captured table's database (pg_logical_emit_message), so that an idle connector shows that it is up to date
+    #[arg(long)]
+    mark: bool,
     /// Longest time one statement may run in the database
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     statement_timeout: Option<Duration>,
@@ -147,6 +155,8 @@ fn settings(args: &DriftArgs) -> anyhow::Result<Settings> {
         properties: args.connection.resolve(Properties::new())?,
         group: args.group.clone(),
         settle: args.settle,
+        wait: args.wait,
+        mark: args.mark,
         chosen: Chosen { only: if every { Vec::new() } else { args.columns.clone() }, ignored: args.ignore.clone() },
         limits: Limits { statement_timeout: args.statement_timeout, allows_writers: args.allow_writer },
         memory_bytes: args.memory << 20,

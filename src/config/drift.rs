@@ -11,13 +11,14 @@ use crate::drift::digest::BUCKETS;
 use crate::drift::follow::Rhythm;
 use crate::drift::pairs::store;
 use crate::drift::place::Place;
-use crate::drift::table::postgres::{Chosen, Limits};
+use crate::drift::table::{Chosen, Limits};
 use crate::source::Properties;
 
 /// Defaults, as `config/sordini.toml` lists them.
-pub const SETTLE: Duration = Duration::from_secs(5);
-pub const MEMORY: usize = 128 << 20;
-pub const MOST_FINDINGS: usize = 10_000;
+const SETTLE: Duration = Duration::from_secs(5);
+const WAIT: Duration = Duration::from_secs(120);
+const MEMORY: usize = 128 << 20;
+const MOST_FINDINGS: usize = 10_000;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -35,6 +36,12 @@ pub struct DriftFile {
     ignore: Vec<String>,
     #[serde(default, deserialize_with = "duration")]
     settle: Option<Duration>,
+    /// How long a captured topic may take until it has what the table's snapshot sees.
+    #[serde(default, deserialize_with = "duration")]
+    wait: Option<Duration>,
+    /// Write a message into the log of a captured table's database.
+    #[serde(default)]
+    mark: bool,
     #[serde(default, deserialize_with = "duration")]
     statement_timeout: Option<Duration>,
     #[serde(default)]
@@ -109,6 +116,8 @@ impl DriftFile {
             properties,
             group: self.group.clone(),
             settle: self.settle.unwrap_or(SETTLE),
+            wait: self.wait.unwrap_or(WAIT),
+            mark: self.mark,
             chosen: Chosen { only: self.columns.clone(), ignored: self.ignore.clone() },
             limits: Limits { statement_timeout: self.statement_timeout, allows_writers: self.allow_writer },
             memory_bytes: self.memory.unwrap_or(MEMORY),

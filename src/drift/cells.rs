@@ -5,7 +5,7 @@
 //! one side is subtracted from the other and what is left is peeled: a cell of one row gives the row away, which is then
 //! taken out of its other cells. What cannot be peeled to the end is said to be so.
 
-use super::digest::Digest;
+use super::digest::{Digest, Method, md5_of};
 use super::hash::hash_int;
 
 /// Cells each row goes into.
@@ -29,23 +29,23 @@ pub struct Cell {
 }
 
 impl Cell {
-    pub fn add(&mut self, row: Digest, sign: i64) {
+    fn add(&mut self, row: Digest, check: u64, sign: i64) {
         let signed = |value: u64| if sign < 0 { value.wrapping_neg() } else { value };
         self.count += sign;
         self.key = self.key.wrapping_add(signed(row.key));
         self.row = self.row.wrapping_add(signed(row.row));
-        self.check = self.check.wrapping_add(signed(check(row)));
+        self.check = self.check.wrapping_add(signed(check));
     }
 
     /// The one row in it, and which side it is on.
-    fn single(&self) -> Option<(Digest, i64)> {
+    fn single(&self, method: Method) -> Option<(Digest, i64)> {
         let sign = self.count;
         if sign.abs() != 1 {
             return None;
         }
         let signed = |value: u64| if sign < 0 { value.wrapping_neg() } else { value };
         let row = Digest { key: signed(self.key), row: signed(self.row) };
-        (signed(self.check) == check(row)).then_some((row, sign))
+        (signed(self.check) == check(method, row)).then_some((row, sign))
     }
 
     fn is_empty(&self) -> bool {
@@ -53,8 +53,13 @@ impl Cell {
     }
 }
 
-fn check(row: Digest) -> u64 {
-    hash_int((row.key ^ row.row) as i64, CHECK_SEED as u64)
+/// By what hashes the rows too: the database has no other.
+fn check(method: Method, row: Digest) -> u64 {
+    let both = row.key ^ row.row;
+    match method {
+        Method::Chain => hash_int(both as i64, CHECK_SEED as u64),
+        Method::Md5 => md5_of(format!("{both:x}").as_bytes()),
+    }
 }
 
 /// Cells of one part, a power of two: enough for so many rows that differ.
@@ -72,12 +77,14 @@ pub fn places(row: u64, size: usize) -> [usize; PARTS] {
 #[derive(Clone, Debug)]
 pub struct Cells {
     size: usize,
+    method: Method,
     cells: Vec<Cell>,
 }
 
 impl Cells {
-    pub fn new(size: usize) -> Self {
-        Self { size, cells: vec![Cell::default(); size * PARTS] }
+    /// Of rows that are hashed by this method.
+    pub fn new(size: usize, method: Method) -> Self {
+        Self { size, method, cells: vec![Cell::default(); size * PARTS] }
     }
 
     pub fn size(&self) -> usize {
@@ -89,8 +96,9 @@ impl Cells {
     }
 
     pub fn add(&mut self, row: Digest, sign: i64) {
+        let check = check(self.method, row);
         for place in places(row.row, self.size) {
-            self.cells[place].add(row, sign);
+            self.cells[place].add(row, check, sign);
         }
     }
 
@@ -108,16 +116,14 @@ impl Cells {
         let mut found = Vec::new();
         let mut open: Vec<usize> = (0..self.cells.len()).collect();
         while let Some(index) = open.pop() {
-            let Some((row, sign)) = self.cells[index].single() else { continue };
+            let Some((row, sign)) = self.cells[index].single(self.method) else { continue };
             let own = places(row.row, self.size);
             // A sum that looks like a row and is none.
             if !own.contains(&index) || found.len() > self.cells.len() {
                 return None;
             }
-            for place in own {
-                self.cells[place].add(row, -sign);
-                open.push(place);
-            }
+            self.add(row, -sign);
+            open.extend(own);
             found.push((row, sign));
         }
         self.cells.iter().all(Cell::is_empty).then_some(found)
@@ -145,6 +151,7 @@ mod tests {
             both in 0..2_000_u64,
             ours in prop::collection::btree_set((0..3_000_u64, 1..3_u64), 0..200),
             theirs in prop::collection::btree_set((0..3_000_u64, 1..3_u64), 0..200),
+            method in prop::sample::select(vec![Method::Chain, Method::Md5]),
         ) {
             let side = |extra: &BTreeSet<(u64, u64)>| -> BTreeSet<Digest> {
                 (0..both).map(|key| row(key, 0)).chain(extra.iter().map(|(key, version)| row(*key, *version))).collect()
@@ -153,7 +160,7 @@ mod tests {
             let wanted: BTreeSet<(Digest, i64)> =
                 a.difference(&b).map(|row| (*row, 1)).chain(b.difference(&a).map(|row| (*row, -1))).collect();
             let fill = |rows: &BTreeSet<Digest>, size| {
-                let mut cells = Cells::new(size);
+                let mut cells = Cells::new(size, method);
                 rows.iter().for_each(|row| cells.add(*row, 1));
                 cells
             };
@@ -171,14 +178,14 @@ mod tests {
 
     #[test]
     fn too_many_for_its_cells_is_said() {
-        let mut cells = Cells::new(64);
+        let mut cells = Cells::new(64, Method::Chain);
         (0..1_000).for_each(|key| cells.add(row(key, 0), 1));
         assert_eq!(cells.peel(), None);
     }
 
     #[test]
     fn a_row_that_stands_twice_is_not_one_row() {
-        let mut cells = Cells::new(64);
+        let mut cells = Cells::new(64, Method::Chain);
         cells.add(row(1, 0), 1);
         cells.add(row(1, 0), 1);
         assert_eq!(cells.peel(), None);

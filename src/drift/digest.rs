@@ -126,6 +126,17 @@ fn netstrings<'t>(texts: impl Iterator<Item = Option<&'t [u8]>>) -> u64 {
             None => hash.update(b"-"),
         }
     }
+    half(hash)
+}
+
+/// First half of the MD5 of these bytes.
+pub fn md5_of(bytes: &[u8]) -> u64 {
+    let mut hash = Md5::new();
+    hash.update(bytes);
+    half(hash)
+}
+
+fn half(hash: Md5) -> u64 {
     let [a, b, c, d, e, f, g, h, ..]: [u8; 16] = hash.finalize().into();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

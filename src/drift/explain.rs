@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::digest::Method;
-use super::place::Place;
-use super::table::Table;
+use super::agree::align;
+use super::place::{Form, Place};
+use super::table::{self, Table};
+use super::tables::agree_on_method;
 use super::{DriftError, Settings};
 use crate::audit::drift::Claim;
 
@@ -14,20 +15,29 @@ pub fn explain(settings: &Settings) -> Result<String, DriftError> {
         (Place::Topic(_), Place::Topic(_), _) => {
             (Claim::Exact, "both logs are read side by side up to their last stable offsets".to_owned())
         }
-        (Place::Topic(_), Place::Postgres(_), Some(group)) => (
+        (Place::Topic(_), _, Some(group)) => (
             Claim::Bracketed,
             format!(
                 "committed offsets of group {group}, then one snapshot of the table, then the topic's ends; keys with a record between them may be any of its versions"
             ),
         ),
-        (Place::Topic(_), Place::Postgres(_), None) => (
+        (Place::Topic(topic), Place::Postgres(_), None) if topic.form == Form::Debezium => (
+            Claim::Exact,
+            format!(
+                "where the topic's events name this table as their source: one snapshot of the table, the end of the server's log \
+                 after it, and within {} events or a replication slot that have reached it; events count by whether the \
+                 snapshot sees their transaction. Otherwise heuristic, or bracketed with --group",
+                humantime::format_duration(settings.wait)
+            ),
+        ),
+        (Place::Topic(_), _, None) => (
             Claim::Heuristic,
             format!(
                 "records older than {} are taken to have arrived; name the sink's group with --group for a bracketed claim",
                 humantime::format_duration(settings.settle)
             ),
         ),
-        (Place::Postgres(_), _, _) => (
+        (_, _, _) => (
             Claim::Heuristic,
             format!(
                 "two snapshots; what differs is read again after {} and is drift where it stands unchanged",
@@ -36,14 +46,19 @@ pub fn explain(settings: &Settings) -> Result<String, DriftError> {
         ),
     };
     line(&mut said, &format!("claim: {}: {how}", claim.name()));
+    let mut tables = Vec::new();
     for place in [&settings.first, &settings.second] {
         match place {
             Place::Topic(topic) => line(&mut said, &format!("\ntopic {}: read from its start to its end", topic.topic)),
-            Place::Postgres(place) => {
-                let table = super::table::postgres::Postgres::connect(place, &settings.chosen, &settings.limits)?;
-                of_table(&table, &mut said);
-            }
+            _ => tables.push(table::open(place, &settings.chosen, &settings.limits)?),
         }
+    }
+    if let [first, second] = tables.as_mut_slice() {
+        align(&mut **first, &mut **second)?;
+        agree_on_method(&mut **first, &mut **second);
+    }
+    for table in &tables {
+        of_table(&**table, &mut said);
     }
     Ok(said)
 }
@@ -55,14 +70,9 @@ fn of_table(table: &dyn Table, said: &mut String) {
         let each: Vec<String> = columns.iter().map(|column| format!("{} ({})", column.name, column.ty)).collect();
         line(said, &format!("  {what}: {}", each.join(", ")));
     }
-    let method = match table.method() {
-        Method::Chain => "hashtextextended, tested at connect",
-        Method::Md5 => {
-            "MD5 over length:text, because this server does not hash text as PostgreSQL on a little-endian machine with UTF-8"
-        }
-    };
-    line(said, &format!("  hash: {method}"));
-    line(said, "  needs: SELECT on the table; the transaction is READ ONLY, REPEATABLE READ");
+    for note in table.notes() {
+        line(said, &format!("  {note}"));
+    }
     for (what, statement) in table.statements() {
         line(said, &format!("\n  -- {what}\n  {statement};"));
     }

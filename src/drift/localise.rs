@@ -7,7 +7,7 @@ use rustc_hash::FxHashSet;
 
 use super::DriftError;
 use super::cells::{Cells, PART_BITS, PARTS, size_for};
-use super::digest::{BUCKETS, Digest, bucket_of};
+use super::digest::{BUCKETS, Digest, Method, bucket_of};
 use super::fold::{Fold, certain};
 use super::table::{Sum, Table};
 
@@ -17,8 +17,8 @@ const DIGEST_BYTES: i64 = 26;
 
 /// One side of the comparison.
 pub enum Side<'a> {
-    /// What the topic holds for certain.
-    Fold(&'a Fold),
+    /// What the topic holds for certain, hashed by this method.
+    Fold(&'a Fold, Method),
     Table(&'a mut dyn Table),
 }
 
@@ -26,8 +26,8 @@ impl Side<'_> {
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {
         match self {
             Side::Table(table) => table.cells(buckets, size),
-            Side::Fold(_) => {
-                let mut cells = Cells::new(size);
+            Side::Fold(_, method) => {
+                let mut cells = Cells::new(size, *method);
                 self.digests(buckets, &mut |digest| cells.add(digest, 1))?;
                 Ok(Some(cells))
             }
@@ -37,7 +37,7 @@ impl Side<'_> {
     fn digests(&mut self, buckets: &[usize], take: &mut dyn FnMut(Digest)) -> Result<(), DriftError> {
         match self {
             Side::Table(table) => table.digests(buckets, take),
-            Side::Fold(fold) => {
+            Side::Fold(fold, _) => {
                 let mut wanted = vec![false; BUCKETS];
                 buckets.iter().for_each(|bucket| wanted[*bucket] = true);
                 let each = |key, state: &_| {

@@ -4,16 +4,18 @@
 //! * `digest`, `hash`, `cells`: rows as numbers a database can compute too
 //! * `topic`, `fold`, `table`: the sides
 //! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings
-//! * `sink`: a topic and the table it is written to; `tables`: two tables
+//! * `sink`: a topic and the table it is written to; `tables`: two tables; `agree`: which of their columns can be compared
 //! * `mirror`, `align`: a topic and its copy
 //! * `pairs`: several comparisons as one report; `part`: some of the buckets; `follow`: for ever
 //!
 //! Every claim rests on a cut: positions between which a record may or may not have arrived yet. What lies between them may
 //! be any of several versions, and everything else must be exactly one.
 
+mod agree;
 mod align;
 pub mod canon;
 mod cells;
+mod cut;
 pub(crate) mod digest;
 pub mod explain;
 mod fold;
@@ -33,6 +35,7 @@ pub mod table;
 mod tables;
 mod topic;
 mod verdict;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -47,7 +50,7 @@ use crate::source::{Properties, SourceError};
 pub use digest::BUCKETS;
 pub use part::Part;
 use place::Place;
-use table::postgres::{Chosen, Limits};
+use table::{Chosen, Limits};
 
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -64,6 +67,10 @@ pub struct Settings {
     pub group: Option<String>,
     /// How long a record may take into the table where no group tells, and how long to wait before what differs is read again.
     pub settle: Duration,
+    /// How long a captured topic may take until it has what the table's snapshot sees.
+    pub wait: Duration,
+    /// Write a message into the log of a captured table's database.
+    pub mark: bool,
     pub chosen: Chosen,
     pub limits: Limits,
     pub memory_bytes: usize,
@@ -144,18 +151,13 @@ pub fn run(settings: &Settings, progress: &Arc<Progress>) -> Result<Report, Drif
 }
 
 fn compare(settings: &Settings, progress: &Arc<Progress>) -> Result<Report, DriftError> {
+    let open = |place| table::open(place, &settings.chosen, &settings.limits);
     match (&settings.first, &settings.second) {
-        (Place::Topic(topic), Place::Postgres(table)) => {
-            let mut table = table::postgres::Postgres::connect(table, &settings.chosen, &settings.limits)?;
-            sink::compare(settings, topic, &mut table, progress)
-        }
-        (Place::Postgres(first), Place::Postgres(second)) => {
-            let connect = |place| table::postgres::Postgres::connect(place, &settings.chosen, &settings.limits);
-            tables::compare(settings, &mut connect(first)?, &mut connect(second)?, progress)
-        }
         (Place::Topic(source), Place::Topic(copy)) => mirror::compare(settings, source, copy, progress),
-        (Place::Postgres(_), Place::Topic(_)) => {
+        (Place::Topic(topic), table) => sink::compare(settings, topic, &mut *open(table)?, progress),
+        (_, Place::Topic(_)) => {
             Err(DriftError::Pair("a topic is compared as the first store: name the table second".to_owned()))
         }
+        (first, second) => tables::compare(settings, &mut *open(first)?, &mut *open(second)?, progress),
     }
 }

@@ -11,7 +11,9 @@ use crate::report::plural;
 pub fn store(place: &Place) -> String {
     match place {
         Place::Topic(topic) => format!("topic {}", topic.topic),
-        Place::Postgres(table) => format!("table {}", table.table),
+        Place::Postgres(place) => format!("table {}", place.table),
+        Place::Mysql(place) => format!("table {}", place.table),
+        Place::Sqlite(place) => format!("table {}", place.table),
     }
 }
 

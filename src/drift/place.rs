@@ -1,16 +1,23 @@
 //! Where a store is: one URL for each side of a comparison.
 
+mod mysql;
+mod sqlite;
+
 use std::fmt;
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
 use super::canon::time::Unit;
+pub use mysql::MysqlPlace;
+pub use sqlite::SqlitePlace;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     Topic(TopicPlace),
     Postgres(PostgresPlace),
+    Mysql(MysqlPlace),
+    Sqlite(SqlitePlace),
 }
 
 /// `kafka://HOST:PORT[,HOST:PORT]/TOPIC?key=…&value=…&time=…`
@@ -53,9 +60,11 @@ pub struct PostgresPlace {
     pub key: Vec<String>,
     pub tls: TlsMode,
     pub root_certificate: Option<String>,
+    /// The replication slot by which changes of the table are captured.
+    pub slot: Option<String>,
 }
 
-/// libpq's `sslmode`.
+/// libpq's `sslmode`, and MySQL's `ssl-mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsMode {
     Disable,
@@ -76,7 +85,9 @@ impl fmt::Debug for PostgresPlace {
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
-    #[error("\"{0}\" names no store; expected kafka://HOST:PORT/TOPIC or postgres://USER@HOST/DATABASE?table=NAME")]
+    #[error(
+        "\"{0}\" names no store; expected kafka://HOST:PORT/TOPIC, postgres://USER@HOST/DATABASE?table=NAME, mysql://… or sqlite:FILE?table=NAME"
+    )]
     Scheme(String),
     #[error("{store}: no {what} in the URL; expected {expected}")]
     Missing { store: &'static str, what: &'static str, expected: &'static str },
@@ -90,7 +101,11 @@ impl FromStr for Place {
     type Err = PlaceError;
 
     fn from_str(text: &str) -> Result<Self, PlaceError> {
-        let Some((scheme, rest)) = text.split_once("://") else { return Err(PlaceError::Scheme(without_secret(text))) };
+        let (scheme, rest) = match (text.split_once("://"), text.strip_prefix("sqlite:")) {
+            (Some(parts), _) => parts,
+            (None, Some(file)) => ("sqlite", file),
+            (None, None) => return Err(PlaceError::Scheme(without_secret(text))),
+        };
         let (rest, options) = match rest.split_once('?') {
             Some((rest, query)) => (rest, options(query)),
             None => (rest, Vec::new()),
@@ -98,13 +113,22 @@ impl FromStr for Place {
         match scheme {
             "kafka" => topic(rest, options).map(Place::Topic),
             "postgres" | "postgresql" => postgres(scheme, rest, options).map(Place::Postgres),
+            "mysql" | "mariadb" => mysql::parse(rest, options).map(Place::Mysql),
+            "sqlite" => sqlite::parse(rest, options).map(Place::Sqlite),
             _ => Err(PlaceError::Scheme(without_secret(text))),
         }
     }
 }
 
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn columns(list: &str) -> Vec<String> {
+    list.split(',').map(|column| column.trim().to_owned()).collect()
+}
+
 fn options(query: &str) -> Options {
-    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let each = query.split('&').filter(|part| !part.is_empty());
     each.map(|part| part.split_once('=').unwrap_or((part, "")))
         .map(|(name, value)| (decode(name), decode(value)))
@@ -162,14 +186,16 @@ fn topic(rest: &str, options: Options) -> Result<TopicPlace, PlaceError> {
 }
 
 fn postgres(scheme: &str, rest: &str, options: Options) -> Result<PostgresPlace, PlaceError> {
-    let (mut table, mut key, mut tls, mut root_certificate) = (String::new(), Vec::new(), TlsMode::Prefer, None);
+    let (mut table, mut key, mut tls) = (String::new(), Vec::new(), TlsMode::Prefer);
+    let (mut root_certificate, mut slot) = (None, None);
     let mut theirs = Vec::new();
     for (name, value) in options {
         match name.as_str() {
             "table" => table = value,
-            "key" => key = value.split(',').map(|column| column.trim().to_owned()).collect(),
+            "key" => key = columns(&value),
             "sslmode" => tls = tls_mode(value)?,
             "sslrootcert" => root_certificate = Some(value),
+            "slot" => slot = Some(value),
             _ => {
                 let encode = |text: &str| {
                     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
@@ -183,7 +209,7 @@ fn postgres(scheme: &str, rest: &str, options: Options) -> Result<PostgresPlace,
         return Err(PlaceError::Missing { store: "postgres", what: "table", expected });
     }
     let query = if theirs.is_empty() { String::new() } else { format!("?{}", theirs.join("&")) };
-    Ok(PostgresPlace { url: format!("{scheme}://{rest}{query}"), table, key, tls, root_certificate })
+    Ok(PostgresPlace { url: format!("{scheme}://{rest}{query}"), table, key, tls, root_certificate, slot })
 }
 
 fn tls_mode(value: String) -> Result<TlsMode, PlaceError> {
@@ -223,6 +249,19 @@ mod tests {
         assert_eq!(table.url, "postgres://me:secret@db:5433/shop");
         assert_eq!((table.table.as_str(), table.key.join("+").as_str()), ("public.orders", "a+b"));
         assert!(!format!("{table:?}").contains("secret"));
+        let Ok(Place::Mysql(table)) = parse("mariadb://me:se%2Fcret@[::1]:3307/shop?table=orders&key=a") else {
+            panic!("a table")
+        };
+        assert_eq!((table.host.as_deref(), table.port), (Some("::1"), Some(3_307)));
+        assert_eq!((table.user.as_deref(), table.password.as_deref()), (Some("me"), Some("se/cret")));
+        assert_eq!((table.database.as_str(), table.table.as_str(), table.tls), ("shop", "orders", TlsMode::Prefer));
+        assert!(!format!("{table:?}").contains("cret"));
+        for (text, file) in [("sqlite:a%20b.db", "a b.db"), ("sqlite:///var/a.db", "/var/a.db"), ("sqlite:/a", "/a")] {
+            let Ok(Place::Sqlite(table)) = parse(&format!("{text}?table=orders&key=a,b&time=ms")) else {
+                panic!("a table")
+            };
+            assert_eq!((table.file.as_str(), table.key.len(), table.time), (file, 2, Some(Unit::Millis)));
+        }
     }
 
     #[test]
@@ -234,6 +273,13 @@ mod tests {
             ("kafka://b:9092/t?value=avro", "json or debezium"),
             ("kafka://b:9092/t?foo=1", "there are key, value and time"),
             ("postgres://me:secret@db/shop", "no table"),
+            ("mysql://me:secret@db/shop", "no table"),
+            ("mysql://me:secret@db/?table=t", "no database"),
+            ("mariadb://me:secret@db/shop?table=t&ssl-mode=maybe", "ssl-mode is DISABLED"),
+            ("mysql://me:secret@db/shop?table=t&ssl-mode=VERIFY_CA", "VERIFY_IDENTITY"),
+            ("sqlite:?table=t", "no file"),
+            ("sqlite:shop.db", "no table"),
+            ("sqlite:shop.db?table=t&mode=rw", "there are table, key and time"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(said) && !error.contains("secret"), "{error}");

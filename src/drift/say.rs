@@ -246,19 +246,33 @@ pub fn report(settings: &Settings, told: Told, is_stopped: bool, took: Duration)
     Report { findings, coverage: read.coverage, pictures: Vec::new(), summary }
 }
 
-fn notes(settings: &Settings, summary: &DriftSummary, is_empty: bool) -> Vec<String> {
-    let mut notes = Vec::new();
-    match (summary.claim, &settings.group) {
-        (Claim::Bracketed, Some(group)) => notes.push(format!(
+fn note_of_claim(settings: &Settings, summary: &DriftSummary) -> Option<String> {
+    Some(match (summary.claim, &summary.snapshot, &settings.group) {
+        (Claim::Exact, Some(snapshot), _) => {
+            format!(
+                "exact: the topic's events were taken by the transactions that the table's snapshot sees ({snapshot})"
+            )
+        }
+        (_, Some(snapshot), _) => format!(
+            "heuristic: within {} no event or replication slot showed that the topic has all of the snapshot ({snapshot}); \
+             let the connector send heartbeats, name its slot with slot=…, or raise --wait",
+            humantime::format_duration(settings.wait)
+        ),
+        (Claim::Bracketed, None, Some(group)) => format!(
             "bracketed by the offsets of group {group}: {} had a record on its way and may be any version since",
             plural(summary.in_flight, "key")
-        )),
-        (Claim::Heuristic, _) => notes.push(format!(
+        ),
+        (Claim::Heuristic, None, _) => format!(
             "heuristic: no --group tells how far the writer is; records older than {} are taken to have arrived",
             humantime::format_duration(settings.settle)
-        )),
-        _ => {}
-    }
+        ),
+        _ => return None,
+    })
+}
+
+fn notes(settings: &Settings, summary: &DriftSummary, is_empty: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    notes.extend(note_of_claim(settings, summary));
     if is_empty {
         notes.push("both stores are empty: nothing was compared".to_owned());
     }

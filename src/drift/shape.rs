@@ -56,6 +56,17 @@ impl Method {
         };
         rows.iter().map(digest).collect()
     }
+
+    /// The hashes of these keys.
+    pub fn keys<'k>(self, keys: impl IntoIterator<Item = &'k Vec<String>>) -> Vec<u64> {
+        let mut spans = Spans::default();
+        let hash = |key: &'k Vec<String>| {
+            spans.clear();
+            key.iter().for_each(|text| spans.push(Some(text.as_bytes())));
+            self.key(&spans, key.len())
+        };
+        keys.into_iter().map(hash).collect()
+    }
 }
 
 /// In order, by the texts of the key. A key may have several.

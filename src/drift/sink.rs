@@ -4,27 +4,31 @@
 //! committed offset is in the snapshot: the group commits what it has written. One above the end is not. A key without a
 //! record between the two must be exactly what the topic says; one with such records may be any of them. A sink that crashes
 //! and writes again only goes back to records above its committed offset.
+//!
+//! `captured`: the other way round, where the topic holds the changes of the table.
 
+mod captured;
 pub mod tail;
 mod take;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+use super::cut::{Settled, Sight};
 use super::digest::{BUCKETS, Digest, Method, Spans, bucket_of};
-use super::fold::{Fold, Settled, State, certain};
+use super::fold::{Fold, State, certain};
 use super::history::{self, Histories, HistoryTake};
 use super::localise::{Localised, Side, localise};
 use super::place::TopicPlace;
-use super::record::Parser;
 use super::say::{self, Difference, Stores};
 use super::shape::{Rows, by_key, rows_of};
 use super::table::{Sum, Table};
 use super::topic::{self, Opened, Read};
 use super::verdict::{Verdict, judge};
+use super::witness::Witness;
 use super::{DriftError, Settings, Told, note};
 use crate::audit::drift::{Claim, Cut, DriftSummary};
 use crate::audit::finding::Grade;
@@ -41,15 +45,18 @@ pub fn compare(
 ) -> Result<Report, DriftError> {
     let began = Instant::now();
     let (properties, method) = (place.properties(settings), table.method());
-    let sink = Sink { settings, place, properties, method, progress };
-    let (mut told, suspects) = sink.look(table)?;
+    let is_captured = settings.group.is_none() && captured::is_captured_from(table, place, &properties)?;
+    let sink = Sink { settings, place, properties, method, progress, is_captured };
+    let (mut told, suspects) = sink.first_look(table)?;
     if !suspects.is_empty() && !progress.is_stopped() {
         super::pause(settings, progress);
         sink.confirm(table, suspects, &mut told)?;
     }
     told.summary.table_bytes = table.bytes();
-    let unjudged = unjudged(settings, &told.summary.cuts, &told.read);
-    told.read.unread.extend(unjudged);
+    if !is_captured {
+        let unjudged = unjudged(settings, &told.summary.cuts, &told.read);
+        told.read.unread.extend(unjudged);
+    }
     Ok(say::report(settings, told, progress.is_stopped(), began.elapsed()))
 }
 
@@ -59,22 +66,24 @@ struct Sink<'a> {
     properties: Properties,
     method: Method,
     progress: &'a Arc<Progress>,
+    /// The topic holds the table's changes, and nobody writes the table from it.
+    is_captured: bool,
 }
 
 /// Both ends of a cut, and the topic opened at the second one.
 struct Bracket {
-    settled: Settled,
+    sight: Sight,
     cuts: Vec<Cut>,
     opened: Opened,
+    claim: Claim,
 }
 
 impl Sink<'_> {
-    fn claim(&self) -> Claim {
-        if self.settings.group.is_some() { Claim::Bracketed } else { Claim::Heuristic }
-    }
-
     /// Takes the snapshot of the table between the two ends of the cut.
-    fn bracket(&self, table: &mut dyn Table) -> Result<Bracket, DriftError> {
+    fn bracket(&self, table: &mut dyn Table, wait: Duration) -> Result<Bracket, DriftError> {
+        if self.is_captured {
+            return self.captured(table, wait);
+        }
         let topic = &self.place.topic;
         let committed = match &self.settings.group {
             Some(group) => match topic::committed(&self.properties, topic, group) {
@@ -96,19 +105,39 @@ impl Sink<'_> {
             end: info.until.unwrap_or(info.from),
         };
         let cuts = opened.partitions.iter().map(cut).collect();
-        Ok(Bracket { settled, cuts, opened })
+        let claim = if self.settings.group.is_some() { Claim::Bracketed } else { Claim::Heuristic };
+        Ok(Bracket { sight: Sight::Offsets(settled), cuts, opened, claim })
     }
 
-    /// The first look at everything, and the keys that look wrong.
-    fn look(&self, table: &mut dyn Table) -> Result<(Told, BTreeSet<u64>), DriftError> {
-        let Bracket { settled, cuts, opened } = self.bracket(table)?;
+    fn first_look(&self, table: &mut dyn Table) -> Result<(Told, BTreeSet<u64>), DriftError> {
+        let mut wait = self.settings.settle;
+        let until = Instant::now() + self.settings.wait;
+        loop {
+            let (mut told, suspects) = self.look(table, wait)?;
+            let is_late = self.is_captured && told.summary.claim == Claim::Heuristic;
+            if is_late && suspects.is_empty() && told.read.unread.is_empty() {
+                // Nothing can be missing from the topic where it says what the table says.
+                told.summary.claim = Claim::Exact;
+                return Ok((told, suspects));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if !is_late || left.is_zero() || self.progress.is_stopped() {
+                return Ok((told, suspects));
+            }
+            wait = (wait * 2).min(left);
+        }
+    }
+
+    /// At everything; the keys that look wrong.
+    fn look(&self, table: &mut dyn Table, wait: Duration) -> Result<(Told, BTreeSet<u64>), DriftError> {
+        let Bracket { sight, cuts, opened, claim } = self.bracket(table, wait)?;
         let shape = table.shape().clone();
-        let fold = Fold::new(self.settings.memory_bytes, settled);
+        let fold = Fold::new(self.settings.memory_bytes);
         // The database adds up while the topic is read.
         let ((read, takers), mut second) = std::thread::scope(|scope| {
             let adding = scope.spawn(|| table.sums_of(self.settings.part));
-            let read = opened
-                .read(self.progress, || FoldTake::new(&shape, self.place, &fold, self.method, self.settings.part));
+            let (fold, method, part) = (&fold, self.method, self.settings.part);
+            let read = opened.read(self.progress, || FoldTake::new(&shape, self.place, &sight, fold, method, part));
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
             Ok::<_, DriftError>((read?, sums?))
         })?;
@@ -117,8 +146,9 @@ impl Sink<'_> {
             taken.add(taker.end()?);
         }
         let first = format!("topic {}", self.place.topic);
-        let mut summary = DriftSummary::new(first, table.name().to_owned(), self.claim());
+        let mut summary = DriftSummary::new(first, table.name().to_owned(), claim);
         summary.cuts = cuts;
+        summary.snapshot = snapshot(&sight);
         summary.columns = shape.columns().map(|column| column.name.clone()).collect();
         summary.rows = second.iter().map(|sum| sum.count.max(0) as u64).sum();
         let (first, open) = sums_of(&fold, &mut summary)?;
@@ -130,7 +160,7 @@ impl Sink<'_> {
         }
         let mut suspects = in_flight_suspects(&open, &outside);
         let Localised { keys, how } =
-            localise(&mut Side::Fold(&fold), &first, &mut Side::Table(table), &second, &outside)?;
+            localise(&mut Side::Fold(&fold, self.method), &first, &mut Side::Table(table), &second, &outside)?;
         table.end()?;
         suspects.extend(keys);
         summary.suspects = suspects.len() as u64;
@@ -142,16 +172,20 @@ impl Sink<'_> {
     /// Looks again at what looked wrong, under a new bracket, with all versions of each key.
     fn confirm(&self, table: &mut dyn Table, mut suspects: BTreeSet<u64>, told: &mut Told) -> Result<(), DriftError> {
         super::limit(self.settings, &mut suspects, &mut told.summary);
-        let Bracket { settled, cuts, opened } = self.bracket(table)?;
+        // What did not show itself before has had its time.
+        let is_late = told.summary.claim == Claim::Heuristic;
+        let wait = if is_late { self.settings.settle } else { self.settings.wait };
+        let Bracket { sight, cuts, opened, claim } = self.bracket(table, wait)?;
         let shape = table.shape().clone();
         let keys = shape.keys.len();
-        let (mut read, takers) = opened.read(self.progress, || {
-            HistoryTake::new(Some(&suspects), Parser::new(&shape, self.place), keys, self.method)
-        })?;
+        let taker = || HistoryTake::new(Some(&suspects), Witness::new(&shape, self.place, &sight), keys, self.method);
+        let (mut read, takers) = opened.read(self.progress, taker)?;
         let histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
         let rows = self.rows(table, &suspects, &histories)?;
         table.end()?;
         told.summary.cuts = cuts;
+        told.summary.snapshot = snapshot(&sight);
+        told.summary.claim = told.summary.claim.max(claim);
         told.read.unread.append(&mut read.unread);
         let is_whole = told.read.unread.is_empty();
         // A key of which no record was read may have had one.
@@ -161,14 +195,13 @@ impl Sink<'_> {
         let mut subjects: BTreeSet<&Vec<String>> = histories.keys().collect();
         subjects.extend(rows.keys());
         for key in subjects {
-            let is_settled = |partition, offset| settled.has(partition, offset);
-            let verdict = judge(histories.get(key), rows_of(&rows, key), is_settled, is_trimmed);
+            let verdict = judge(histories.get(key), rows_of(&rows, key), is_trimmed);
             if let Verdict::Unverifiable(reason) = verdict {
                 note(&mut told.summary.unverifiable, reason, 1);
             }
             let Some(difference) = Difference::of(key, &verdict) else { continue };
             let mut finding = difference.finding(self.settings, &stores);
-            if self.claim() == Claim::Heuristic || !is_whole {
+            if told.summary.claim == Claim::Heuristic || !is_whole {
                 // A slow writer looks the same, and so does a record that could not be read.
                 finding.grade = Grade::Possible;
             }
@@ -195,6 +228,13 @@ impl Sink<'_> {
             found.extend(table.rows_by_hash(&without)?);
         }
         Ok(by_key(found))
+    }
+}
+
+fn snapshot(sight: &Sight) -> Option<String> {
+    match sight {
+        Sight::Offsets(_) => None,
+        Sight::Transactions { snapshot, .. } => Some(snapshot.to_string()),
     }
 }
 

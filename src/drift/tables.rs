@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::agree::align;
 use super::digest::Method;
 use super::localise::{Localised, Side, localise};
 use super::say::{self, Difference, Stores};
-use super::shape::{Row, Shape, by_key, rows_of};
+use super::shape::{Row, by_key, rows_of};
 use super::table::Table;
 use super::{DriftError, Part, Settings, Told, note};
 use crate::audit::drift::{Claim, DriftSummary};
@@ -24,12 +25,7 @@ pub fn compare(
 ) -> Result<Report, DriftError> {
     let began = Instant::now();
     let shape = align(first, second)?;
-    let method = match (first.method(), second.method()) {
-        (Method::Chain, Method::Chain) => Method::Chain,
-        _ => Method::Md5,
-    };
-    first.set_method(method);
-    second.set_method(method);
+    let method = agree_on_method(first, second);
     let mut summary = DriftSummary::new(first.name().to_owned(), second.name().to_owned(), Claim::Heuristic);
     summary.columns = shape.columns().map(|column| column.name.clone()).collect();
     let suspects = look(first, second, settings.part, &mut summary)?;
@@ -41,46 +37,15 @@ pub fn compare(
     Ok(say::report(settings, told, progress.is_stopped(), began.elapsed()))
 }
 
-/// Both in the order of the first one's columns, which must be of the same types.
-fn align(first: &mut dyn Table, second: &mut dyn Table) -> Result<Shape, DriftError> {
-    let shape = first.shape().clone();
-    let other = second.shape().clone();
-    for column in shape.columns() {
-        let Some(theirs) = other.columns().find(|theirs| theirs.name == column.name) else {
-            return Err(DriftError::Pair(format!(
-                "{} has no column \"{}\"; leave it out with --ignore {}",
-                second.name(),
-                column.name,
-                column.name
-            )));
-        };
-        if theirs.ty != column.ty {
-            return Err(DriftError::Pair(format!(
-                "column \"{}\" is {} in {} and {} in {}: their texts differ always; leave it out with --ignore {}",
-                column.name,
-                column.ty,
-                first.name(),
-                theirs.ty,
-                second.name(),
-                column.name
-            )));
-        }
-    }
-    let names = |shape: &Shape| shape.keys.iter().map(|key| key.name.clone()).collect::<BTreeSet<_>>();
-    if names(&shape) != names(&other) {
-        return Err(DriftError::Pair("the tables have different keys; name the columns of both with key=…".to_owned()));
-    }
-    if let Some(more) = other.values.iter().find(|theirs| shape.values.iter().all(|column| column.name != theirs.name))
-    {
-        return Err(DriftError::Pair(format!(
-            "{} has no column \"{}\"; leave it out with --ignore {}",
-            first.name(),
-            more.name,
-            more.name
-        )));
-    }
-    second.arrange(&shape);
-    Ok(shape)
+/// The best one that both hash by.
+pub fn agree_on_method(first: &mut dyn Table, second: &mut dyn Table) -> Method {
+    let method = match (first.method(), second.method()) {
+        (Method::Chain, Method::Chain) => Method::Chain,
+        _ => Method::Md5,
+    };
+    first.set_method(method);
+    second.set_method(method);
+    method
 }
 
 fn look(

@@ -31,9 +31,9 @@ pub fn open(properties: &Properties, topic: &str, start: Start, partitions: &[i3
     opened(properties, topic, start, partitions, &BTreeMap::new())
 }
 
-/// From these positions on; a partition without one from its start.
-pub fn open_from(properties: &Properties, topic: &str, from: &BTreeMap<i32, i64>) -> Result<Opened, DriftError> {
-    opened(properties, topic, Start::Beginning, &[], from)
+/// From these offsets on, where they are still there.
+pub fn open_at(properties: &Properties, topic: &str, positions: &BTreeMap<i32, i64>) -> Result<Opened, DriftError> {
+    opened(properties, topic, Start::Beginning, &[], positions)
 }
 
 fn opened(
@@ -41,7 +41,7 @@ fn opened(
     topic: &str,
     start: Start,
     partitions: &[i32],
-    from: &BTreeMap<i32, i64>,
+    positions: &BTreeMap<i32, i64>,
 ) -> Result<Opened, DriftError> {
     let selection = Selection {
         topics: vec![topic.to_owned()],
@@ -53,7 +53,7 @@ fn opened(
     let mut source: Box<dyn Source> = Box::new(KafkaSource::connect(properties, selection)?);
     let mut partitions = source.partitions()?;
     for info in &mut partitions {
-        info.from = from.get(&info.partition).copied().unwrap_or(info.from);
+        info.from = positions.get(&info.partition).map_or(info.from, |position| info.from.max(*position));
     }
     let refused = source.refused();
     let assignment = |(index, info): (usize, &PartitionInfo)| Assignment {

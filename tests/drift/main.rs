@@ -1,11 +1,16 @@
-//! `sordini drift` against a real Kafka and a real PostgreSQL.
+//! `sordini drift` against a real Kafka and real databases.
 
+mod captured;
 mod common;
+mod engines;
 mod follow;
 mod load;
 mod mirror;
+mod mysql;
+mod mysql_trouble;
 mod oracle;
 mod pairs;
+mod sqlite;
 mod tables;
 mod trouble;
 mod types;

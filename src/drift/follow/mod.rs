@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 
 use super::place::Place;
 use super::sink::tail::Tail;
-use super::table::Table;
-use super::table::postgres::Postgres;
 use super::{DriftError, Settings, Told, pairs, say, topic};
 use crate::audit::coverage::Coverage;
 use crate::audit::drift::{Claim, DriftSummary};
@@ -110,13 +108,6 @@ impl Settings {
     /// Before anything was compared.
     pub(super) fn empty_summary(&self) -> DriftSummary {
         DriftSummary::new(pairs::store(&self.first), pairs::store(&self.second), Claim::Heuristic)
-    }
-}
-
-pub(super) fn connect(settings: &Settings, place: &Place) -> Result<Box<dyn Table>, DriftError> {
-    match place {
-        Place::Postgres(place) => Ok(Box::new(Postgres::connect(place, &settings.chosen, &settings.limits)?)),
-        Place::Topic(topic) => Err(DriftError::Pair(format!("{} is a topic, not a table", topic.topic))),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::audit::drift::{AGES, Age};
 use crate::audit::finding::{Finding, Grade, State};
-use crate::drift::fold::Settled;
+use crate::drift::cut::Settled;
 use crate::drift::history::{Content, Histories, History, Version};
 use crate::drift::verdict::Verdict;
 
@@ -81,9 +81,8 @@ impl Entry {
     }
 
     /// The last settled version of each partition.
-    fn settled(&self, settled: &Settled) -> Vec<(i32, i64)> {
-        let is_settled = |partition, offset| settled.has(partition, offset);
-        self.history.allowed(is_settled).0.iter().map(|version| (version.partition, version.offset)).collect()
+    fn settled(&self) -> Vec<(i32, i64)> {
+        self.history.allowed().0.iter().map(|version| (version.partition, version.offset)).collect()
     }
 
     /// A record is not known: what is wrong needs all versions again.
@@ -103,12 +102,10 @@ impl Entry {
     }
 
     /// Drops what a later settled version has replaced.
-    fn prune(&mut self, settled: &Settled) {
-        let mut kept: BTreeSet<(i32, i64)> = self.settled(settled).into_iter().collect();
+    fn prune(&mut self) {
+        let mut kept: BTreeSet<(i32, i64)> = self.settled().into_iter().collect();
         kept.extend(self.equals);
-        self.history
-            .versions
-            .retain(|v| !settled.has(v.partition, v.offset) || kept.contains(&(v.partition, v.offset)));
+        self.history.versions.retain(|v| v.is_open || kept.contains(&(v.partition, v.offset)));
     }
 }
 
@@ -203,13 +200,20 @@ impl Queue {
         }
     }
 
+    /// How far the group is.
+    pub fn settle(&mut self, settled: &Settled) {
+        for version in self.entries.values_mut().flat_map(|entry| &mut entry.history.versions) {
+            version.is_open = !settled.has(version.partition, version.offset);
+        }
+    }
+
     /// Keys that can be judged and are to be, at most so many. `sound`: partitions that were read to their ends; `None` for
     /// keys without any record asks whether all were.
-    pub fn due(&self, now_ms: i64, settled: &Settled, sound: impl Fn(Option<i32>) -> bool, most: usize) -> Vec<Key> {
+    pub fn due(&self, now_ms: i64, sound: impl Fn(Option<i32>) -> bool, most: usize) -> Vec<Key> {
         let is_due = |(_, entry): &(&Key, &Entry)| {
             let is_sound = entry.history.versions.iter().all(|version| sound(Some(version.partition)))
                 && (!entry.history.versions.is_empty() || sound(None));
-            let known = entry.settled(settled);
+            let known = entry.settled();
             let can_be_judged = is_sound && (entry.is_whole || !known.is_empty());
             can_be_judged
                 && match &entry.wrong {
@@ -231,14 +235,7 @@ impl Queue {
     }
 
     /// What a look at a key said: what is told of it now. `found` is what is wrong with it, if anything is.
-    pub fn judged(
-        &mut self,
-        key: &Key,
-        verdict: &Verdict,
-        found: Option<Finding>,
-        settled: &Settled,
-        now_ms: i64,
-    ) -> Vec<Finding> {
+    pub fn judged(&mut self, key: &Key, verdict: &Verdict, found: Option<Finding>, now_ms: i64) -> Vec<Finding> {
         self.checked_total += 1;
         let has_room = self.wrong < self.most_wrong;
         let is_unverifiable = matches!(verdict, Verdict::Unverifiable(_));
@@ -251,7 +248,7 @@ impl Queue {
                 Verdict::Stale { older, .. } => Some((older.partition, older.offset)),
                 _ => None,
             };
-            entry.checked = entry.settled(settled);
+            entry.checked = entry.settled();
             let is_dropped = found.is_some() && entry.wrong.is_none() && !has_room;
             let told = match found.filter(|_| !is_dropped) {
                 // What is told stands until it is seen to be right.
@@ -259,8 +256,8 @@ impl Queue {
                 None => entry.right(now_ms),
                 Some(finding) => entry.is_wrong(finding, &recheck, steady_ms, now_ms),
             };
-            entry.prune(settled);
-            let is_done = entry.wrong.is_none() && entry.settled(settled).len() == entry.history.versions.len();
+            entry.prune();
+            let is_done = entry.wrong.is_none() && entry.settled().len() == entry.history.versions.len();
             if is_done {
                 (entry.history, entry.is_whole) = (History::default(), false);
             }

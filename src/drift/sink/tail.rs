@@ -17,17 +17,17 @@ use crate::audit::coverage::Coverage;
 use crate::audit::drift::{Claim, DriftSummary, Following};
 use crate::audit::finding::Finding;
 use crate::audit::verdict::Unread;
-use crate::drift::fold::Settled;
+use crate::drift::cut::{Settled, Sight};
 use crate::drift::follow::queue::{Key, Queue};
-use crate::drift::follow::{Rhythm, Rounds, Standing, connect};
+use crate::drift::follow::{Rhythm, Rounds, Standing};
 use crate::drift::history::HistoryTake;
 use crate::drift::place::TopicPlace;
-use crate::drift::record::Parser;
 use crate::drift::say::{self, Difference, Stores};
 use crate::drift::shape::{Rows, by_key, rows_of};
-use crate::drift::table::Table;
+use crate::drift::table::{self, Table};
 use crate::drift::topic::{self, Commits, Opened};
 use crate::drift::verdict::{Verdict, judge};
+use crate::drift::witness::Witness;
 use crate::drift::{DriftError, Part, Settings, note};
 use crate::engine::{Progress, now_ms};
 use crate::source::{PartitionInfo, Properties, Start};
@@ -126,21 +126,22 @@ impl Tail {
     fn check(&mut self, table: &mut dyn Table, progress: &Arc<Progress>) -> Result<(), DriftError> {
         let (committed, positions) = self.ask()?;
         table.begin()?;
-        let opened = topic::open_from(&self.properties, &self.place.topic, &positions)?;
+        let opened = topic::open_at(&self.properties, &self.place.topic, &positions)?;
         let settled = Settled::new(committed);
         let dropped = self.queue.dropped;
-        let sound = self.read_tail(opened, table, progress)?;
+        let sound = self.read_tail(opened, &positions, &settled, table, progress)?;
+        self.queue.settle(&settled);
         let is_sound = |partition: Option<i32>| match partition {
             Some(partition) => sound.contains(&partition),
             None => self.unread.is_empty() && !sound.is_empty(),
         };
         let due = match progress.is_stopped() {
-            false => self.queue.due(now_ms(), &settled, is_sound, MOST_CHECKED),
+            false => self.queue.due(now_ms(), is_sound, MOST_CHECKED),
             true => Vec::new(),
         };
         let rows = if due.is_empty() { Rows::new() } else { by_key(table.rows(&due)?) };
         table.end()?;
-        self.judge(&due, &rows, &settled, table);
+        self.judge(&due, &rows, table);
         if self.queue.dropped > dropped {
             self.dropped_ms = now_ms();
         }
@@ -186,11 +187,15 @@ impl Tail {
     fn read_tail(
         &mut self,
         opened: Opened,
+        from: &Offsets,
+        settled: &Settled,
         table: &dyn Table,
         progress: &Arc<Progress>,
     ) -> Result<BTreeSet<i32>, DriftError> {
-        let is_cut =
-            |info: &PartitionInfo| info.log_start > info.from || info.until.is_some_and(|until| until < info.from);
+        let is_cut = |info: &PartitionInfo| {
+            let is_gone = |from: &i64| *from < info.log_start || info.until.is_some_and(|until| until < *from);
+            from.get(&info.partition).is_some_and(is_gone)
+        };
         if opened.partitions.iter().any(is_cut) {
             tracing::warn!(topic = self.place.topic, "records that were to be followed are gone; the tail begins anew");
             self.forget();
@@ -198,7 +203,8 @@ impl Tail {
         }
         let (shape, method) = (table.shape(), table.method());
         let room = Room { queue: &self.queue, bytes: &AtomicUsize::new(0), most_bytes: self.settings.memory_bytes / 4 };
-        let reader = || HistoryTake::new(None, Parser::new(shape, &self.place), shape.keys.len(), method);
+        let sight = Sight::Offsets(settled.clone());
+        let reader = || HistoryTake::new(None, Witness::new(shape, &self.place, &sight), shape.keys.len(), method);
         let (read, takers) = opened.read(progress, || TailTake::new(reader(), &room))?;
         let taken: Vec<_> = takers.into_iter().map(TailTake::end).collect();
         if progress.is_stopped() {
@@ -229,15 +235,14 @@ impl Tail {
         self.findings.extend(findings.into_iter().map(|finding| (finding.id.clone(), finding)));
     }
 
-    fn judge(&mut self, keys: &[Key], rows: &Rows, settled: &Settled, table: &dyn Table) {
+    fn judge(&mut self, keys: &[Key], rows: &Rows, table: &dyn Table) {
         let now = now_ms();
         let (shape, method) = (table.shape(), table.method());
         let stores = Stores { first: &self.place.topic, second: table.name(), shape, method };
         for key in keys {
-            let is_settled = |partition, offset| settled.has(partition, offset);
-            let verdict = judge(self.queue.history(key), rows_of(rows, key), is_settled, self.is_trimmed);
+            let verdict = judge(self.queue.history(key), rows_of(rows, key), self.is_trimmed);
             let found = self.finding(key, &verdict, &stores);
-            self.news.extend(self.queue.judged(key, &verdict, found, settled, now));
+            self.news.extend(self.queue.judged(key, &verdict, found, now));
         }
     }
 
@@ -276,7 +281,7 @@ impl Rounds for Tail {
     fn round(&mut self, progress: &Arc<Progress>) -> Result<Vec<Finding>, DriftError> {
         let mut table = match self.table.take() {
             Some(table) => table,
-            None => connect(&self.settings, &self.settings.second)?,
+            None => table::open(&self.settings.second, &self.settings.chosen, &self.settings.limits)?,
         };
         let before = table.bytes();
         let done = self.all(&mut *table, progress);

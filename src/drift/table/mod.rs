@@ -1,14 +1,48 @@
 //! Tables in databases, read under one snapshot. A table says what it holds as sums, cells, digests or rows; what that
 //! means is judged elsewhere.
 
+mod choose;
 mod connect;
+mod mysql;
 pub mod postgres;
+mod sqlite;
 mod statement;
+mod stream;
 
+use std::time::Duration;
+
+use super::canon::Type;
 use super::cells::Cells;
+use super::cut::Snapshot;
 use super::digest::{Digest, Method};
+use super::place::Place;
 use super::shape::{Row, Shape};
 use super::{DriftError, Part};
+
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    pub statement_timeout: Option<Duration>,
+    /// The role may be one that can write.
+    pub allows_writers: bool,
+}
+
+/// Which columns are compared.
+#[derive(Clone, Debug, Default)]
+pub struct Chosen {
+    /// All when empty.
+    pub only: Vec<String>,
+    pub ignored: Vec<String>,
+}
+
+/// Connects and looks the table up; a topic is no table.
+pub fn open(place: &Place, chosen: &Chosen, limits: &Limits) -> Result<Box<dyn Table>, DriftError> {
+    Ok(match place {
+        Place::Topic(topic) => return Err(DriftError::Pair(format!("topic {} is no table", topic.topic))),
+        Place::Postgres(place) => Box::new(postgres::Postgres::connect(place, chosen, limits)?),
+        Place::Mysql(place) => Box::new(mysql::Mysql::connect(place, chosen, limits)?),
+        Place::Sqlite(place) => Box::new(sqlite::Sqlite::open(place, chosen, limits)?),
+    })
+}
 
 /// Rows of one bucket: how many, and the sum of their hashes modulo 2^64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,11 +64,19 @@ pub trait Table: Send {
 
     fn shape(&self) -> &Shape;
 
-    /// Compares these columns, which it has, in this order.
+    /// Whether it can print this column as a value of another type than the one it is of.
+    fn prints(&self, _column: &str, _ty: Type) -> bool {
+        false
+    }
+
+    /// Compares these columns, which it has, in this order and as values of these types.
     fn arrange(&mut self, shape: &Shape);
 
     /// The best method it can hash by.
     fn method(&self) -> Method;
+
+    /// Where the rows are hashed, and what the transaction is: what `--explain` says beside the statements.
+    fn notes(&self) -> Vec<String>;
 
     fn set_method(&mut self, method: Method);
 
@@ -67,6 +109,26 @@ pub trait Table: Send {
 
     /// Rows whose key has one of these hashes; reads all of the table.
     fn rows_by_hash(&mut self, keys: &[u64]) -> Result<Vec<Row>, DriftError>;
+
+    /// Database, schema and name, as change events captured from it tell them.
+    fn captured_as(&self) -> Option<[String; 3]> {
+        None
+    }
+
+    /// Which transactions are visible since [`Table::begin`]; `None` where the database does not tell.
+    fn snapshot(&mut self) -> Result<Option<Snapshot>, DriftError> {
+        Ok(None)
+    }
+
+    /// Writes a message into its log, so that what captures it has something to pass on.
+    fn mark(&mut self) -> Result<(), DriftError> {
+        Ok(())
+    }
+
+    /// Up to where in its log what was captured has been confirmed; `None` where nothing says so.
+    fn confirmed(&mut self) -> Result<Option<u64>, DriftError> {
+        Ok(None)
+    }
 
     /// Bytes that came from the server.
     fn bytes(&self) -> u64;

@@ -10,8 +10,10 @@ use ::postgres::{Client, Config};
 
 use super::connect;
 use super::statement::{Statements, quoted};
+pub use super::{Chosen, Limits};
 use super::{Sum, Table};
 use crate::drift::cells::{Cells, PARTS};
+use crate::drift::cut::{Snapshot, parse_lsn};
 use crate::drift::digest::{BUCKETS, Digest, Method};
 use crate::drift::hash::{hash_int, hash_text};
 use crate::drift::place::PostgresPlace;
@@ -23,27 +25,16 @@ const ASKED: usize = 2_000;
 /// Since then jsonb, hashes and `trim_scale` are as they are used here.
 const OLDEST: i32 = 130_000;
 
-#[derive(Clone, Debug, Default)]
-pub struct Limits {
-    pub statement_timeout: Option<Duration>,
-    /// The role may be one that can write.
-    pub allows_writers: bool,
-}
-
-/// Which columns are compared.
-#[derive(Clone, Debug, Default)]
-pub struct Chosen {
-    /// All when empty.
-    pub only: Vec<String>,
-    pub ignored: Vec<String>,
-}
-
 pub struct Postgres {
     client: Client,
     name: String,
     statements: Statements,
     shape: Shape,
     best: Method,
+    config: Config,
+    place: PostgresPlace,
+    /// Database, schema and name.
+    captured_as: [String; 3],
     bytes: u64,
 }
 
@@ -75,9 +66,20 @@ impl Postgres {
             method: Method::Md5,
             is_utf8: true,
         };
-        let mut table = Self { client, name, statements, shape: Shape::default(), best: Method::Md5, bytes: 0 };
+        let place = place.clone();
+        let mut table = Self {
+            client,
+            name,
+            statements,
+            shape: Shape::default(),
+            best: Method::Md5,
+            config,
+            place,
+            captured_as: Default::default(),
+            bytes: 0,
+        };
         table.settle(limits)?;
-        table.look_up(place, chosen, limits)?;
+        table.look_up(chosen, limits)?;
         Ok(table)
     }
 
@@ -212,14 +214,24 @@ impl Table for Postgres {
 
     fn statements(&self) -> Vec<(&'static str, String)> {
         let statements = &self.statements;
-        let mut all = vec![("once: the rows added up by bucket", statements.sums(Part::WHOLE))];
-        if statements.method == Method::Chain {
-            all.push(("where buckets differ: cells", statements.cells()));
-        }
-        all.push(("or the hashes of their rows", statements.copy_digests(&[0])));
-        all.push(("the few rows that differ", statements.rows()));
-        all.push(("and those whose key is not known", statements.rows_by_hash()));
-        all
+        vec![
+            ("once: the rows added up by bucket", statements.sums(Part::WHOLE)),
+            ("where buckets differ: cells", statements.cells()),
+            ("or the hashes of their rows", statements.copy_digests(&[0])),
+            ("the few rows that differ", statements.rows()),
+            ("and those whose key is not known", statements.rows_by_hash()),
+        ]
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let method = match self.best {
+            Method::Chain => "hashtextextended, tested at connect",
+            Method::Md5 => {
+                "MD5 over length:text, because this server does not hash text as PostgreSQL on a little-endian machine with UTF-8"
+            }
+        };
+        let needs = "SELECT on the table; the transaction is READ ONLY, REPEATABLE READ";
+        vec![format!("hash: {method}"), format!("needs: {needs}")]
     }
 
     fn begin(&mut self) -> Result<(), DriftError> {
@@ -251,14 +263,11 @@ impl Table for Postgres {
     }
 
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {
-        if self.statements.method != Method::Chain {
-            return Ok(None);
-        }
         let buckets: Vec<i64> = buckets.iter().map(|bucket| *bucket as i64).collect();
         let last = size as i64 - 1;
         let rows =
             self.client.query(&self.statements.cells(), &[&buckets, &last]).map_err(|error| self.wrong(&error))?;
-        let mut cells = Cells::new(size);
+        let mut cells = Cells::new(size, self.statements.method);
         for row in rows {
             let (part, place, count): (i32, i32, i64) = (self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?);
             let texts: (String, String, String) = (self.get(&row, 3)?, self.get(&row, 4)?, self.get(&row, 5)?);
@@ -289,7 +298,13 @@ impl Table for Postgres {
     }
 
     fn rows(&mut self, keys: &[Vec<String>]) -> Result<Vec<Row>, DriftError> {
-        let mut rows = Vec::new();
+        // A database of another encoding may not even be asked for a text that it cannot hold.
+        let (keys, foreign): (Vec<&Vec<String>>, Vec<&Vec<String>>) =
+            keys.iter().partition(|key| self.statements.is_utf8 || key.iter().all(|text| text.is_ascii()));
+        let mut rows = match foreign.is_empty() {
+            true => Vec::new(),
+            false => self.rows_by_hash(&self.statements.method.keys(foreign))?,
+        };
         let statement = self.statements.rows();
         for asked in keys.chunks(ASKED) {
             let columns: Vec<Vec<&str>> = (0..self.shape.keys.len())
@@ -307,6 +322,44 @@ impl Table for Postgres {
         let statement = self.statements.rows_by_hash();
         self.texts(&statement, &[&keys], &mut rows)?;
         Ok(rows)
+    }
+
+    fn captured_as(&self) -> Option<[String; 3]> {
+        Some(self.captured_as.clone())
+    }
+
+    fn snapshot(&mut self) -> Result<Option<Snapshot>, DriftError> {
+        let is_standby: bool = self.one("SELECT pg_is_in_recovery()", &[])?;
+        if is_standby {
+            let why = "it is a standby, which does not know what transactions run".to_owned();
+            return Err(self.refused(why, "compare a captured topic with the primary"));
+        }
+        // The position is read while the statement runs, and the snapshot is older: the first query took it.
+        let statement = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text";
+        let row = self.client.query_one(statement, &[]).map_err(|error| self.wrong(&error))?;
+        let (snapshot, lsn): (String, String) = (self.get(&row, 0)?, self.get(&row, 1)?);
+        let wrong = || self.refused(format!("it says {snapshot:?} for a snapshot"), "is this PostgreSQL?");
+        Snapshot::parse(&snapshot, &lsn).ok_or_else(wrong).map(Some)
+    }
+
+    fn mark(&mut self) -> Result<(), DriftError> {
+        // The snapshot's own transaction can only read.
+        let refused = |why| self.refused(why, "compare without --mark");
+        let mut client = connect::open(&self.config, &self.place).map_err(refused)?;
+        let statement = "SELECT pg_logical_emit_message(false, 'sordini', 'mark')";
+        client.simple_query(statement).map_err(|error| self.wrong(&error))?;
+        Ok(())
+    }
+
+    fn confirmed(&mut self) -> Result<Option<u64>, DriftError> {
+        let statement = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots \
+                         WHERE slot_type = 'logical' AND database = current_database() AND coalesce(slot_name = $1, true)";
+        let rows = self.client.query(statement, &[&self.place.slot]).map_err(|error| self.wrong(&error))?;
+        match rows.as_slice() {
+            [row] => Ok(self.get::<Option<String>>(row, 0)?.as_deref().and_then(parse_lsn)),
+            // Of several nobody knows which one is this topic's.
+            _ => Ok(None),
+        }
     }
 
     fn bytes(&self) -> u64 {

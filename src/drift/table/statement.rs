@@ -100,7 +100,7 @@ impl Statements {
             .collect();
         let joined = parts.join(" || ");
         let hashed = if self.is_utf8 { joined } else { format!("convert_to({joined}, 'UTF8')") };
-        format!("('x' || substr(md5({hashed}), 1, 16))::bit(64)::bigint")
+        md5_half(&hashed)
     }
 
     pub fn sums(&self, part: Part) -> String {
@@ -117,9 +117,13 @@ impl Statements {
     pub fn cells(&self) -> String {
         let (key, row, table) = (self.key(), self.row(), &self.table);
         let last = BUCKETS - 1;
+        let check = match self.method {
+            Method::Chain => format!("hashint8extended(k # h, {CHECK_SEED})"),
+            Method::Md5 => md5_half("to_hex(k # h)"),
+        };
         format!(
             "SELECT part::int, ((h >> ({PART_BITS} * part)) & $2)::int, count(*), sum(k)::text, sum(h)::text, \
-             sum(hashint8extended(k # h, {CHECK_SEED}))::text \
+             sum({check})::text \
              FROM (SELECT {key} AS k, {row} AS h FROM {table} WHERE (({key}) & {last}) = ANY($1) OFFSET 0) AS hashed, \
              (VALUES (0), (1), (2)) AS parts(part) GROUP BY 1, 2"
         )
@@ -151,9 +155,10 @@ impl Statements {
         let keys: Vec<String> = self.keys.iter().map(side).collect();
         let arrays: Vec<String> = (1..=self.keys.len()).map(|number| format!("${number}::text[]")).collect();
         let names: Vec<String> = (1..=self.keys.len()).map(|number| format!("k{number}")).collect();
-        let cast = |(key, name): (&SqlColumn, &String)| match key.is_exact {
-            true => format!("{name}::{}", key.sql_type),
-            false => name.clone(),
+        let cast = |(key, name): (&SqlColumn, &String)| match (key.is_exact, key.ty) {
+            (true, Type::Bytes) => format!("decode({name}, 'hex')"),
+            (true, _) => format!("{name}::{}", key.sql_type),
+            (false, _) => name.clone(),
         };
         let casts: Vec<String> = self.keys.iter().zip(&names).map(cast).collect();
         format!(
@@ -170,6 +175,11 @@ impl Statements {
     pub fn rows_by_hash(&self) -> String {
         format!("{} WHERE {} = ANY($1)", self.selected(), self.key())
     }
+}
+
+/// First half of the MD5, as a number.
+fn md5_half(text: &str) -> String {
+    format!("('x' || substr(md5({text}), 1, 16))::bit(64)::bigint")
 }
 
 fn chained(text: &str, seed: &str) -> String {

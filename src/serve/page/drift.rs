@@ -177,7 +177,7 @@ impl Map {
 /// Neighbours in a row are one rectangle.
 fn squares(buckets: &[usize]) -> String {
     let mut path = String::new();
-    let is_neighbour = |a: &usize, b: &usize| a + 1 == *b && b % ROW != 0;
+    let is_neighbour = |a: &usize, b: &usize| a + 1 == *b && !b.is_multiple_of(ROW);
     for run in buckets.chunk_by(is_neighbour) {
         let first = run.first().copied().unwrap_or_default();
         let (x, y, width) = (first % ROW, first / ROW, run.len());

@@ -14,7 +14,7 @@ fn key(name: &str) -> Key {
 
 fn version(offset: i64) -> Version {
     let content = Content::Row(Row { keys: key("k"), values: vec![Some(offset.to_string())] });
-    Version { partition: 0, offset, timestamp: 0, checksum: 0, content }
+    Version { partition: 0, offset, timestamp: 0, checksum: 0, content, is_open: true }
 }
 
 fn tail(name: &str, offsets: std::ops::Range<i64>) -> Histories {
@@ -30,24 +30,26 @@ fn wrong(name: &str) -> Finding {
     Finding::new(Kind::Missing, "t", &[&name], "it is not there".to_owned())
 }
 
-fn due(queue: &Queue, now_ms: i64, settled: i64) -> Vec<Key> {
-    queue.due(now_ms, &below(settled), |_| true, 100)
+fn due(queue: &mut Queue, now_ms: i64, settled: i64) -> Vec<Key> {
+    queue.settle(&below(settled));
+    queue.due(now_ms, |_| true, 100)
 }
 
 fn judged(queue: &mut Queue, name: &str, found: Option<Finding>, settled: i64, now_ms: i64) -> Vec<Finding> {
-    queue.judged(&key(name), &Verdict::Fine, found, &below(settled), now_ms)
+    queue.settle(&below(settled));
+    queue.judged(&key(name), &Verdict::Fine, found, now_ms)
 }
 
 #[test]
 fn a_key_is_looked_at_once_the_group_has_passed_it() {
     let mut queue = queue();
     queue.take(tail("a", 5..8));
-    assert!(due(&queue, 0, 5).is_empty(), "nothing of it must have arrived");
-    assert_eq!(due(&queue, 0, 6), [key("a")]);
+    assert!(due(&mut queue, 0, 5).is_empty(), "nothing of it must have arrived");
+    assert_eq!(due(&mut queue, 0, 6), [key("a")]);
     assert!(judged(&mut queue, "a", None, 6, 0).is_empty());
-    assert!(due(&queue, 0, 6).is_empty(), "it was looked at");
+    assert!(due(&mut queue, 0, 6).is_empty(), "it was looked at");
     assert_eq!(queue.waiting(), 1, "two versions are on their way");
-    assert_eq!(due(&queue, 0, 8), [key("a")]);
+    assert_eq!(due(&mut queue, 0, 8), [key("a")]);
     judged(&mut queue, "a", None, 8, 0);
     assert_eq!((queue.waiting(), queue.bytes), (0, 0));
 }
@@ -59,15 +61,15 @@ fn what_stays_wrong_is_drift_after_the_last_look_and_is_resolved_when_it_heals()
     assert!(judged(&mut queue, "a", Some(wrong("a")), 6, 0).is_empty());
     assert_eq!((queue.suspects(), queue.findings()[0].grade), (1, Grade::Possible));
     for (at, next) in [(1_000, 10_000), (10_000, 60_000)] {
-        assert!(due(&queue, at - 1, 6).is_empty());
-        assert_eq!(due(&queue, at, 6), [key("a")]);
+        assert!(due(&mut queue, at - 1, 6).is_empty());
+        assert_eq!(due(&mut queue, at, 6), [key("a")]);
         assert!(judged(&mut queue, "a", Some(wrong("a")), 6, at).is_empty());
-        assert!(due(&queue, next - 1, 6).is_empty());
+        assert!(due(&mut queue, next - 1, 6).is_empty());
     }
     // The last look needs all versions of the key.
     assert!(judged(&mut queue, "a", Some(wrong("a")), 6, 60_000).is_empty());
     assert_eq!(queue.undecided(10), [key("a")]);
-    assert!(due(&queue, 99_000, 6).is_empty());
+    assert!(due(&mut queue, 99_000, 6).is_empty());
     queue.complete(&key("a"), tail("a", 0..6).remove(&key("a")));
     let told = judged(&mut queue, "a", Some(wrong("a")), 6, 61_000);
     assert_eq!((told.len(), told[0].grade, told[0].first_seen), (1, Grade::Proven, Some(0)));
@@ -98,7 +100,7 @@ fn wrong_in_another_way_is_another_finding() {
     let told = judged(&mut queue, "a", Some(wrong("b")), 6, 70_000);
     assert_eq!(told.iter().map(|finding| finding.state).collect::<Vec<_>>(), [State::Resolved, State::Open]);
     // What cannot be verified any more is not healed.
-    assert!(queue.judged(&key("a"), &Verdict::Unverifiable("retention"), None, &below(6), 80_000).is_empty());
+    assert!(queue.judged(&key("a"), &Verdict::Unverifiable("retention"), None, 80_000).is_empty());
     assert_eq!((queue.findings()[0].state, queue.unverifiable["retention"]), (State::Open, 1));
 }
 
@@ -122,7 +124,7 @@ fn a_tail_that_lost_its_place_judges_nothing_by_what_it_knew() {
     queue.take(tail("b", 5..6));
     judged(&mut queue, "b", Some(wrong("b")), 6, 0);
     queue.forget();
-    assert!(due(&queue, 99_000, 9).is_empty());
+    assert!(due(&mut queue, 99_000, 9).is_empty());
     assert_eq!((queue.undecided(10), queue.dropped), (vec![key("b")], 1));
 }
 
@@ -130,5 +132,6 @@ fn a_tail_that_lost_its_place_judges_nothing_by_what_it_knew() {
 fn keys_of_partitions_that_could_not_be_read_wait() {
     let mut queue = queue();
     queue.take(tail("a", 5..6));
-    assert!(queue.due(0, &below(6), |partition| partition != Some(0), 9).is_empty());
+    queue.settle(&below(6));
+    assert!(queue.due(0, |partition| partition != Some(0), 9).is_empty());
 }

@@ -7,12 +7,13 @@ use std::time::Instant;
 use super::Tail;
 use crate::audit::drift::DriftSummary;
 use crate::audit::verdict::Unread;
+use crate::drift::cut::Sight;
 use crate::drift::follow::queue::Key;
 use crate::drift::history::{self, HistoryTake};
-use crate::drift::record::Parser;
 use crate::drift::sink::{Bracket, Sink, unjudged};
 use crate::drift::table::Table;
 use crate::drift::topic::Read;
+use crate::drift::witness::Witness;
 use crate::drift::{DriftError, Settings, Told, limit, note};
 use crate::engine::{Progress, now_ms};
 
@@ -58,10 +59,18 @@ impl Tail {
     ) -> Result<bool, DriftError> {
         let (settings, place) = (self.settings.clone(), self.place.clone());
         let properties = self.properties.clone();
-        let sink = Sink { settings: &settings, place: &place, properties, method: table.method(), progress };
-        let Bracket { settled, cuts, opened } = sink.bracket(table)?;
+        let sink = Sink {
+            settings: &settings,
+            place: &place,
+            properties,
+            method: table.method(),
+            progress,
+            is_captured: false,
+        };
+        let Bracket { sight, cuts, opened, .. } = sink.bracket(table, settings.settle)?;
         let shape = table.shape().clone();
-        let taker = || HistoryTake::new(Some(hashes), Parser::new(&shape, &place), shape.keys.len(), sink.method);
+        let taker =
+            || HistoryTake::new(Some(hashes), Witness::new(&shape, &place, &sight), shape.keys.len(), sink.method);
         let (read, takers) = opened.read(progress, taker)?;
         let mut histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
         let rows = sink.rows(table, hashes, &histories)?;
@@ -78,7 +87,10 @@ impl Tail {
         for key in &subjects {
             self.queue.complete(key, histories.remove(key));
         }
-        self.judge(&subjects.into_iter().collect::<Vec<_>>(), &rows, &settled, table);
+        if let Sight::Offsets(settled) = &sight {
+            self.queue.settle(settled);
+        }
+        self.judge(&subjects.into_iter().collect::<Vec<_>>(), &rows, table);
         Ok(true)
     }
 
@@ -87,8 +99,15 @@ impl Tail {
         let (began, began_ms) = (Instant::now(), now_ms());
         let (settings, place) = (Settings { part: self.part, ..self.settings.clone() }, self.place.clone());
         let properties = self.properties.clone();
-        let sink = Sink { settings: &settings, place: &place, properties, method: table.method(), progress };
-        let (told, mut suspects) = sink.look(table)?;
+        let sink = Sink {
+            settings: &settings,
+            place: &place,
+            properties,
+            method: table.method(),
+            progress,
+            is_captured: false,
+        };
+        let (told, mut suspects) = sink.look(table, settings.settle)?;
         if progress.is_stopped() {
             return Ok(());
         }

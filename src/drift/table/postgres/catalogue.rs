@@ -3,63 +3,31 @@
 use super::{Chosen, Limits, Postgres};
 use crate::drift::DriftError;
 use crate::drift::canon::Type;
-use crate::drift::place::PostgresPlace;
-use crate::drift::shape::Column;
+use crate::drift::table::choose::{Found, choose, keyless};
 use crate::drift::table::statement::{SqlColumn, quoted};
 
-/// A column's name, and the column where it can be compared.
-type Found = (String, Option<SqlColumn>);
-
 impl Postgres {
-    pub(super) fn look_up(
-        &mut self,
-        place: &PostgresPlace,
-        chosen: &Chosen,
-        limits: &Limits,
-    ) -> Result<(), DriftError> {
+    pub(super) fn look_up(&mut self, chosen: &Chosen, limits: &Limits) -> Result<(), DriftError> {
+        let place = self.place.clone();
         let found: Option<u32> = self.one("SELECT to_regclass($1)::oid", &[&place.table])?;
         let Some(oid) = found else {
             let why = format!("there is no table {} that this role can see", place.table);
             return Err(self.refused(why, "name it as table=SCHEMA.NAME"));
         };
         self.statements.table = self.one("SELECT $1::oid::regclass::text", &[&oid])?;
+        let statement = "SELECT current_database()::text, n.nspname::text, c.relname::text FROM pg_class c \
+                         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
+        let row = self.client.query_one(statement, &[&oid]).map_err(|error| self.wrong(&error))?;
+        self.captured_as = [self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?];
         self.check_privileges(oid, limits)?;
         let columns = self.columns(oid)?;
         let key = match place.key.is_empty() {
             true => self.unique_key(oid)?,
             false => place.key.clone(),
         };
-        let by_name = |name: &String| columns.iter().find(|column| column.0 == *name);
-        let known = || columns.iter().map(|column| column.0.as_str()).collect::<Vec<_>>().join(", ");
-        for name in key.iter().chain(&chosen.only).chain(&chosen.ignored) {
-            if by_name(name).is_none() {
-                return Err(self.refused(format!("the table has no column \"{name}\""), &format!("it has {}", known())));
-            }
-        }
-        for (name, column) in &columns {
-            let is_key = key.contains(name);
-            let is_wanted = (chosen.only.is_empty() || chosen.only.contains(name)) && !chosen.ignored.contains(name);
-            if !is_key && !is_wanted {
-                continue;
-            }
-            let Some(column) = column else {
-                let why = format!("column \"{name}\" is of a type whose values sordini cannot compare exactly");
-                return Err(self.refused(why, &format!("leave it out with --ignore {name}")));
-            };
-            if !is_key {
-                self.shape.values.push(described(name, column));
-                self.statements.values.push(column.clone());
-            }
-        }
-        for name in &key {
-            let Some((_, Some(column))) = by_name(name) else { continue };
-            if column.is_nullable {
-                let why = format!("the key's column \"{name}\" may be null");
-                return Err(self.refused(why, "choose columns that are never null with key=…"));
-            }
-            self.shape.keys.push(described(name, column));
-            self.statements.keys.push(column.clone());
-        }
+        let picked = choose(&columns, &key, chosen).map_err(|(why, hint)| self.refused(why, &hint))?;
+        (self.shape.keys, self.statements.keys) = picked.keys.into_iter().unzip();
+        (self.shape.values, self.statements.values) = picked.values.into_iter().unzip();
         Ok(())
     }
 
@@ -83,7 +51,7 @@ impl Postgres {
     }
 
     /// Every column, and how it is compared where it can be.
-    fn columns(&mut self, oid: u32) -> Result<Vec<Found>, DriftError> {
+    fn columns(&mut self, oid: u32) -> Result<Vec<Found<SqlColumn>>, DriftError> {
         let statement = "\
             SELECT a.attname::text, a.attnotnull, b.typname::text, b.typtype::text, \
                    CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, \
@@ -99,15 +67,16 @@ impl Postgres {
             let (base, kind, modifier): (String, String, i32) =
                 (self.get(&row, 2)?, self.get(&row, 3)?, self.get(&row, 4)?);
             let (is_exact, sql_type): (bool, String) = (self.get(&row, 5)?, self.get(&row, 6)?);
-            let column = type_of(&base, &kind, modifier).map(|ty| SqlColumn {
+            let column = |ty| SqlColumn {
                 name: quoted(&name),
                 sql_type,
                 ty,
                 is_nullable: !is_not_null,
                 // An enum's text may name none of its values: the cast would fail.
                 is_exact: is_exact && kind == "b",
-            });
-            columns.push((name, column));
+            };
+            let known = type_of(&base, &kind, modifier).map(|ty| (ty, column(ty)));
+            columns.push(Found { name, is_nullable: !is_not_null, known });
         }
         Ok(columns)
     }
@@ -121,17 +90,14 @@ impl Postgres {
         let rows = self.client.query(statement, &[&oid]).map_err(|error| self.wrong(&error))?;
         match rows.first() {
             Some(row) => self.get(row, 0),
-            None => Err(self.refused(
-                "the table has no primary key and no unique index over columns that are never null".to_owned(),
-                "name the columns that tell its rows apart with key=COLUMN[,COLUMN]",
-            )),
+            None => {
+                let (why, hint) = keyless();
+                Err(self.refused(why, &hint))
+            }
         }
     }
 }
 
-fn described(name: &str, column: &SqlColumn) -> Column {
-    Column { name: name.to_owned(), ty: column.ty, is_nullable: column.is_nullable }
-}
 /// How values of a type are compared; `None` when they cannot be.
 fn type_of(base: &str, kind: &str, modifier: i32) -> Option<Type> {
     if kind == "e" {

@@ -1,0 +1,81 @@
+//! Answers of a table whose rows are hashed here, because its database prints their values otherwise, or has no hash.
+
+use std::collections::HashSet;
+
+use super::Sum;
+use crate::drift::DriftError;
+use crate::drift::cells::Cells;
+use crate::drift::digest::{BUCKETS, Digest, Method, Spans, bucket_of};
+use crate::drift::shape::Row;
+
+pub trait Scan {
+    /// Hands over the canonical texts of every row, those of the key first.
+    fn scan(&mut self, take: &mut dyn FnMut(&Spans)) -> Result<(), DriftError>;
+
+    /// How rows are hashed, and of how many columns the key is.
+    fn hashing(&self) -> (Method, usize);
+}
+
+pub fn sums(table: &mut dyn Scan) -> Result<Vec<Sum>, DriftError> {
+    let (method, keys) = table.hashing();
+    let mut sums = vec![Sum::default(); BUCKETS];
+    table.scan(&mut |spans| {
+        let digest = method.of(spans, keys);
+        sums[bucket_of(digest.key)].add(digest.row, 1);
+    })?;
+    Ok(sums)
+}
+
+pub fn cells(table: &mut dyn Scan, buckets: &[usize], size: usize) -> Result<Cells, DriftError> {
+    let mut cells = Cells::new(size, table.hashing().0);
+    digests(table, buckets, &mut |digest| cells.add(digest, 1))?;
+    Ok(cells)
+}
+
+pub fn digests(table: &mut dyn Scan, buckets: &[usize], take: &mut dyn FnMut(Digest)) -> Result<(), DriftError> {
+    let (method, keys) = table.hashing();
+    let mut wanted = vec![false; BUCKETS];
+    buckets.iter().for_each(|bucket| wanted[*bucket] = true);
+    table.scan(&mut |spans| {
+        let digest = method.of(spans, keys);
+        if wanted[bucket_of(digest.key)] {
+            take(digest);
+        }
+    })
+}
+
+pub fn rows_by_hash(table: &mut dyn Scan, hashes: &[u64]) -> Result<Vec<Row>, DriftError> {
+    let (method, keys) = table.hashing();
+    let wanted: HashSet<u64> = hashes.iter().copied().collect();
+    filtered(table, |spans| wanted.contains(&method.key(spans, keys)))
+}
+
+pub fn rows(table: &mut dyn Scan, asked: &[Vec<String>]) -> Result<Vec<Row>, DriftError> {
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (method, keys) = table.hashing();
+    let wanted: HashSet<&[String]> = asked.iter().map(Vec::as_slice).collect();
+    let hashes: HashSet<u64> = method.keys(asked).into_iter().collect();
+    let mut found = filtered(table, |spans| hashes.contains(&method.key(spans, keys)))?;
+    found.retain(|row| wanted.contains(row.keys.as_slice()));
+    Ok(found)
+}
+
+fn filtered(table: &mut dyn Scan, is_wanted: impl Fn(&Spans) -> bool) -> Result<Vec<Row>, DriftError> {
+    let keys = table.hashing().1;
+    let mut rows = Vec::new();
+    table.scan(&mut |spans| {
+        if is_wanted(spans) {
+            rows.push(row_of(spans, keys));
+        }
+    })?;
+    Ok(rows)
+}
+
+pub fn row_of(spans: &Spans, keys: usize) -> Row {
+    let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+    let mut texts = spans.texts().map(|span| span.map(text));
+    let key = texts.by_ref().take(keys).map(Option::unwrap_or_default).collect();
+    Row { keys: key, values: texts.collect() }
+}
