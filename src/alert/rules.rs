@@ -54,6 +54,7 @@ const BUILT_IN: &[(&[&str], Severity, Duration)] = &[
     // What losses have in common: they themselves have been told.
     (&["periodic-loss", "dimensional-loss", "burst", "retry-comb"], Severity::Warning, Duration::ZERO),
     (&["lag-warn", "lag-flapping", "behind"], Severity::Warning, MINUTE.saturating_mul(5)),
+    (&["drift-stopped"], Severity::Warning, MINUTE.saturating_mul(5)),
     (&["timestamp-regression"], Severity::Info, Duration::ZERO),
 ];
 

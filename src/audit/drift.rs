@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::verdict::Verdict;
+
 /// How strong the claim is that a difference is one, from the strongest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,6 +38,9 @@ pub struct Cut {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DriftSummary {
+    /// What the file of settings calls the pair.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pair: Option<String>,
     pub first: String,
     pub second: String,
     pub claim: Claim,
@@ -79,16 +84,71 @@ pub struct DriftSummary {
     pub worst_columns: BTreeMap<String, u64>,
     /// Bytes that came out of the second store.
     pub table_bytes: u64,
-    /// How the keys were found: equal, cells or digests; recheck where those of an earlier report were looked at.
+    /// How the keys were found: equal, cells or digests; named where those of an earlier report were looked at.
     pub located_by: String,
     /// Keys and values are told as hashes.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub is_redacted: bool,
+    /// Where the comparison never ends.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub following: Option<Following>,
+}
+
+/// How long a key has been wrong at least, and the seconds of it.
+pub const AGES: [(&str, i64); 6] = [("0s", 0), ("10s", 10), ("1m", 60), ("10m", 600), ("1h", 3_600), ("1d", 86_400)];
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Age {
+    pub age: String,
+    pub keys: u64,
+}
+
+/// A comparison that goes on, as it stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Following {
+    /// Keys wrong now, confirmed or not, by the time they have been so at least.
+    pub wrong: Vec<Age>,
+    /// Keys with records that the group has not passed yet.
+    pub waiting: u64,
+    /// Looks at single keys, and findings that healed, since it began.
+    pub checked: u64,
+    pub resolved: u64,
+    /// Comparisons of a part in full; how many parts there are, and which were compared.
+    pub comparisons: u64,
+    pub parts: u32,
+    pub compared_parts: Vec<u32>,
+    /// Every part was, and what looked wrong then has been confirmed or has healed.
+    pub is_complete: bool,
+    /// When anything was last compared, and a part in full; milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub compared_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub comparison_ms: Option<i64>,
+    /// How long that took.
+    pub comparison_seconds: f64,
+    /// Since when nothing could be compared.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub blind_since_ms: Option<i64>,
+    /// Of the key's hash: those that hold a key on which the stores differ. Absent where there are no keys.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub differing_buckets: Option<Vec<usize>>,
+}
+
+/// One of several pairs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PairSummary {
+    pub pair: String,
+    pub verdict: Verdict,
+    pub exit: u8,
+    /// Absent where nothing could be compared.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drift: Option<DriftSummary>,
 }
 
 impl DriftSummary {
     pub fn new(first: String, second: String, claim: Claim) -> Self {
         Self {
+            pair: None,
             first,
             second,
             claim,
@@ -114,6 +174,7 @@ impl DriftSummary {
             table_bytes: 0,
             located_by: String::new(),
             is_redacted: false,
+            following: None,
         }
     }
 }

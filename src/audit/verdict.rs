@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::coverage::{Coverage, Hole, Strip};
-use super::drift::DriftSummary;
+use super::drift::{DriftSummary, PairSummary};
 use super::finding::{Finding, Grade, Kind, State};
 use super::flows::summary::FlowSummary;
 use super::partition::PartitionState;
@@ -148,10 +148,26 @@ pub struct Summary {
     /// Where two stores were compared.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub drift: Option<DriftSummary>,
+    /// Where several pairs of stores were: each by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub pairs: Vec<PairSummary>,
     pub seconds: f64,
     /// Directory of the ledger, absent when it was temporary.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ledger: Option<String>,
+}
+
+impl Summary {
+    /// Comparisons of two stores, each with the name of its pair where it has one.
+    pub fn drifts(&self) -> impl Iterator<Item = (Option<&str>, &DriftSummary)> {
+        let pairs = self.pairs.iter().filter_map(|pair| Some((Some(pair.pair.as_str()), pair.drift.as_ref()?)));
+        self.drift.iter().map(|drift| (drift.pair.as_deref(), drift)).chain(pairs)
+    }
+
+    /// Whether it is of stores that were compared, not of topics that were audited.
+    pub fn is_of_stores(&self) -> bool {
+        self.drift.is_some() || !self.pairs.is_empty()
+    }
 }
 
 /// The picture of one partition for the HTML report; not part of the JSON contract.

@@ -1,6 +1,6 @@
 //! `sordini drift`: whether two stores agree.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use clap::Args;
 
 use super::Global;
 use super::common::{self, Connection, Output};
+use super::drifts::{self, FollowArgs};
+use crate::drift::named;
 use crate::drift::place::Place;
-use crate::drift::recheck;
 use crate::drift::repair::{Form, RepairFile};
 use crate::drift::table::{Chosen, Limits};
-use crate::drift::{self, Settings};
+use crate::drift::{self, Part, Settings};
 use crate::engine::Progress;
 use crate::report;
 use crate::source::Properties;
@@ -25,18 +26,51 @@ Examples:
       The key's columns stand in the record's value; no group tells how far the writer is.
   sordini drift 'postgres://audit@a/shop?table=orders' 'mysql://audit@b/shop?table=orders'
       Two tables, here of different databases.
+  sordini drift 'kafka://kafka:9092/orders' 'postgres://audit@db/shop?table=orders' -G connect-orders --follow
+      For ever: each key once the group has passed its record, the whole table every ten minutes.
+  sordini drift -c sordini.toml --only orders
+      One [[drift]] of the daemon's settings; without --only all of them, in one report.
 
 The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE or ~/.pgpass; for MySQL from ~/.my.cnf or MYSQL_PWD.
 
 Exit codes: 0 the stores agree, 1 drift, 2 could not verify, 3 inconclusive.";
 
+/// What the file says of each pair.
+const PAIR: [&str; 18] = [
+    "first",
+    "second",
+    "group",
+    "columns",
+    "ignore",
+    "settle",
+    "wait",
+    "mark",
+    "statement_timeout",
+    "allow_writer",
+    "memory",
+    "max_findings",
+    "redact",
+    "every",
+    "buckets",
+    "recheck",
+    "repair",
+    "keys",
+];
+
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DriftArgs {
     /// The reference: kafka://HOST:PORT/TOPIC?key=key|value&value=json|debezium&time=s|ms|us|ns
-    first: String,
+    #[arg(required_unless_present = "config", requires = "second")]
+    first: Option<String>,
     /// What is compared with it: postgres://USER@HOST:PORT/DATABASE?table=SCHEMA.NAME&key=COLUMN, also mysql:, mariadb:, or sqlite:FILE?table=NAME
-    second: String,
+    second: Option<String>,
+    /// Compare the pairs of this file instead, each [[drift]] of the daemon's settings
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = PAIR)]
+    config: Option<PathBuf>,
+    /// Only this pair of the file; repeatable
+    #[arg(long, value_name = "NAME", requires = "config")]
+    only: Vec<String>,
     #[command(flatten)]
     connection: Connection,
     /// Consumer group that writes the table; without one the claim is heuristic
@@ -70,14 +104,14 @@ pub struct DriftArgs {
     #[arg(long, value_name = "KEYS", default_value_t = 10_000)]
     max_findings: usize,
     /// Write what would repair the second store: FILE.sql statements with guards, FILE.jsonl records to produce again, FILE.json a signal to Debezium; nothing is run
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["redact", "explain"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["redact", "explain", "follow"])]
     repair: Option<PathBuf>,
     /// Let the statements of --repair delete rows
     #[arg(long, requires = "repair")]
     allow_delete: bool,
     /// Look only at the keys of this report of an earlier run (--format json), to see whether they are repaired
-    #[arg(long, value_name = "FILE")]
-    recheck: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", conflicts_with = "follow")]
+    keys: Option<PathBuf>,
     /// Say what would be done, with the statements, and do nothing
     #[arg(long)]
     explain: bool,
@@ -85,38 +119,36 @@ pub struct DriftArgs {
     #[arg(long)]
     redact: bool,
     #[command(flatten)]
+    following: FollowArgs,
+    #[command(flatten)]
     output: Output,
 }
 
-fn repair_file(path: PathBuf, allows_delete: bool) -> anyhow::Result<RepairFile> {
-    let form = Form::of(&path).map_err(anyhow::Error::msg)?;
-    Ok(RepairFile { path, form, allows_delete })
+fn repair_file(path: &Path, allows_delete: bool) -> anyhow::Result<RepairFile> {
+    let form = Form::of(path).map_err(anyhow::Error::msg)?;
+    Ok(RepairFile { path: path.to_owned(), form, allows_delete })
 }
 
 pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
     args.output.check()?;
-    let (first, second): (Place, Place) = (args.first.parse()?, args.second.parse()?);
-    let every = args.columns.iter().any(|column| column == "*");
-    let settings = Settings {
-        first,
-        second,
-        properties: args.connection.resolve(Properties::new())?,
-        group: args.group,
-        settle: args.settle,
-        wait: args.wait,
-        mark: args.mark,
-        chosen: Chosen { only: if every { Vec::new() } else { args.columns }, ignored: args.ignore },
-        limits: Limits { statement_timeout: args.statement_timeout, allows_writers: args.allow_writer },
-        memory_bytes: args.memory << 20,
-        most_findings: args.max_findings,
-        redact: args.redact,
-        repair: args.repair.map(|path| repair_file(path, args.allow_delete)).transpose()?,
-        recheck: args.recheck.as_deref().map(recheck::read).transpose()?,
-    };
+    if let Some(config) = &args.config {
+        let plans = drifts::plans(config, &args.only, &args.connection)?;
+        if args.explain {
+            return drifts::explain(&plans, &args.output);
+        }
+        if args.following.follow {
+            return drifts::follow_one(plans, &args.output, global);
+        }
+        return drifts::run(&plans, &args.output, format!("pairs of {}", config.display()), global);
+    }
+    let settings = settings(&args)?;
     if args.explain {
         let said = drift::explain::explain(&settings)?;
         args.output.write(|out| Ok(out.write_all(said.as_bytes())?))?;
         return Ok(common::exit::CLEAN);
+    }
+    if args.following.follow {
+        return drifts::follow(&settings, &args.following.rhythm(), &args.output, global);
     }
     let progress = Arc::new(Progress::default());
     common::stop_on_signal(progress.clone())?;
@@ -131,4 +163,27 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
     let context = report::Context { now_ms: common::now_ms(), source, color, width: common::width() };
     args.output.write(|out| Ok(report::write(format, &report, &context, out)?))?;
     Ok(report.summary.exit)
+}
+
+fn settings(args: &DriftArgs) -> anyhow::Result<Settings> {
+    let place = |text: &Option<String>| -> anyhow::Result<Place> { Ok(text.as_deref().unwrap_or_default().parse()?) };
+    let every = args.columns.iter().any(|column| column == "*");
+    Ok(Settings {
+        pair: None,
+        first: place(&args.first)?,
+        second: place(&args.second)?,
+        properties: args.connection.resolve(Properties::new())?,
+        group: args.group.clone(),
+        settle: args.settle,
+        wait: args.wait,
+        mark: args.mark,
+        chosen: Chosen { only: if every { Vec::new() } else { args.columns.clone() }, ignored: args.ignore.clone() },
+        limits: Limits { statement_timeout: args.statement_timeout, allows_writers: args.allow_writer },
+        memory_bytes: args.memory << 20,
+        most_findings: args.max_findings,
+        redact: args.redact,
+        repair: args.repair.as_ref().map(|path| repair_file(path, args.allow_delete)).transpose()?,
+        named: args.keys.as_deref().map(named::read).transpose()?,
+        part: Part::WHOLE,
+    })
 }

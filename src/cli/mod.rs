@@ -5,6 +5,7 @@ mod audit;
 mod common;
 mod demo;
 mod drift;
+mod drifts;
 mod flows;
 mod generate;
 mod lag;

@@ -7,10 +7,12 @@ use super::ConfigError;
 use crate::source::Properties;
 
 pub fn properties(properties: &mut Properties, path: &Path) -> Result<(), ConfigError> {
-    for (name, value) in properties.iter_mut() {
-        let expanded = expand(value, path.parent().unwrap_or(Path::new("")));
-        *value = expanded.map_err(|what| ConfigError::Secret { path: path.to_owned(), name: name.clone(), what })?;
-    }
+    properties.iter_mut().try_for_each(|(name, text)| value(name, text, path))
+}
+
+pub fn value(name: &str, value: &mut String, path: &Path) -> Result<(), ConfigError> {
+    let expanded = expand(value, path.parent().unwrap_or(Path::new("")));
+    *value = expanded.map_err(|what| ConfigError::Secret { path: path.to_owned(), name: name.to_owned(), what })?;
     Ok(())
 }
 

@@ -2,11 +2,12 @@
 //!
 //! * `alert`: rules and sinks
 //! * `audit`: `sordini audit -c`, where every key has a flag of the same name; and each `[[audit]]` of the daemon
-//! * `watch`: `sordini watch -c`, with `flow`, `lag` and `serve` for three of its tables
+//! * `watch`: `sordini watch -c`, with `flow`, `drift`, `lag` and `serve` for four of its tables
 //! * `overrides`, `expand`: what the environment and other files add
 
 pub mod alert;
 pub mod audit;
+pub mod drift;
 mod expand;
 pub mod flow;
 pub mod lag;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::alert::AlertFile;
 use super::audit::AuditFile;
+use super::drift::DriftFile;
 use super::flow::FlowFile;
 use super::lag::LagFile;
 use super::overrides::Overrides;
@@ -31,6 +32,8 @@ pub struct WatchFile {
     pub audits: Vec<AuditFile>,
     #[serde(default, rename = "flow")]
     pub flows: Vec<FlowFile>,
+    #[serde(default, rename = "drift")]
+    pub drifts: Vec<DriftFile>,
     #[serde(default)]
     pub lag: LagFile,
     #[serde(default)]
@@ -68,6 +71,9 @@ impl WatchFile {
         for flow in &mut file.flows {
             super::expand::properties(&mut flow.properties, path)?;
         }
+        for drift in &mut file.drifts {
+            drift.expand(path)?;
+        }
         file.check(text, path)?;
         path.clone_into(&mut file.path);
         Ok(file)
@@ -101,7 +107,8 @@ impl WatchFile {
         let mut names = std::collections::BTreeSet::new();
         let audits = self.audits.iter().enumerate().map(|(number, audit)| ("audit", audit.name_or(number)));
         let flows = self.flows.iter().map(|flow| ("flow", flow.name.clone()));
-        for (what, name) in audits.chain(flows) {
+        let drifts = self.drifts.iter().map(|drift| ("drift", drift.name.clone()));
+        for (what, name) in audits.chain(flows).chain(drifts) {
             let fits = !name.is_empty()
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
                 && !name.starts_with('.');
@@ -109,12 +116,17 @@ impl WatchFile {
                 return at(&format!("{name:?}"), format!("\"{name}\" names a directory: use letters, digits, - and _"));
             }
             if !names.insert(name.clone()) {
-                let twice = format!("two audits or flows are called \"{name}\"; give each a name of its own");
+                let twice = format!("two audits, flows or pairs are called \"{name}\"; give each a name of its own");
                 return at(&format!("[[{what}]]"), twice);
             }
         }
         for flow in &self.flows {
             if let Err((needle, what)) = flow.rules() {
+                return at(&needle, what);
+            }
+        }
+        for drift in &self.drifts {
+            if let Err((needle, what)) = drift.check() {
                 return at(&needle, what);
             }
         }
@@ -166,6 +178,16 @@ mod tests {
             ("[lag]\ngroups = [\"pay.(\"]\n", "w.toml:5:12: ", "lag.groups"),
             ("[[audit]]\nname = \"../x\"\ntopics = [\"t\"]\n", "w.toml:5:8: ", "directory"),
             ("[[audit]]\nname = \"x\"\n", "w.toml:4:1: ", "no topics"),
+            (
+                "[[drift]]\nname = \"d\"\nfirst = \"kafka:///t\"\nsecond = \"oracle://x/y\"\n",
+                "w.toml:7:10: ",
+                "names no store",
+            ),
+            (
+                "[[drift]]\nname = \"d\"\nfirst = \"kafka:///t\"\nsecond = \"kafka:///u\"\nbuckets = 0\n",
+                "w.toml:8:1: ",
+                "from 1 to 4096",
+            ),
             ("[lag.thresholds]\nsilent-after = \"soon\"\n", "w.toml:5:16: ", "write it as in"),
         ] {
             let error = read(&format!("{MINIMAL}{text}"), &[]).unwrap_err();

@@ -81,6 +81,12 @@ impl Method {
         }
     }
 
+    pub fn key_of(self, key: &[String]) -> u64 {
+        let mut spans = Spans::default();
+        key.iter().for_each(|text| spans.push(Some(text.as_bytes())));
+        self.key(&spans, key.len())
+    }
+
     /// Of the first `keys` texts, and of all of them.
     pub fn of(self, spans: &Spans, keys: usize) -> Digest {
         let key = self.key(spans, keys);

@@ -68,7 +68,8 @@ impl History {
 pub type Histories = BTreeMap<Vec<String>, History>;
 
 pub struct HistoryTake<'s> {
-    wanted: &'s BTreeSet<u64>,
+    /// Hashes of keys; every key when absent.
+    wanted: Option<&'s BTreeSet<u64>>,
     witness: Witness<'s>,
     keys: usize,
     method: Method,
@@ -77,16 +78,18 @@ pub struct HistoryTake<'s> {
 }
 
 impl<'s> HistoryTake<'s> {
-    pub fn new(wanted: &'s BTreeSet<u64>, witness: Witness<'s>, keys: usize, method: Method) -> Self {
+    pub fn new(wanted: Option<&'s BTreeSet<u64>>, witness: Witness<'s>, keys: usize, method: Method) -> Self {
         Self { wanted, witness, keys, method, spans: Spans::default(), histories: Histories::new() }
     }
 }
 
-impl Take for HistoryTake<'_> {
-    fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError> {
-        let Ok(Some((says, is_open))) = self.witness.read(partition, record, &mut self.spans) else { return Ok(()) };
-        if !self.wanted.contains(&self.method.key(&self.spans, self.keys)) {
-            return Ok(());
+impl HistoryTake<'_> {
+    /// The key a record speaks of, and what it says, where that is wanted.
+    pub fn read(&mut self, partition: i32, record: &Record<'_>) -> Option<(Vec<String>, Version)> {
+        let (says, is_open) = self.witness.read(partition, record, &mut self.spans).ok()??;
+        let has = |wanted: &BTreeSet<u64>| wanted.contains(&self.method.key(&self.spans, self.keys));
+        if !self.wanted.is_none_or(has) {
+            return None;
         }
         let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
         let mut texts = self.spans.texts().map(|found| found.map(text));
@@ -97,8 +100,15 @@ impl Take for HistoryTake<'_> {
             Says::Deleted | Says::Nothing => Content::Deleted,
         };
         let (offset, timestamp) = (record.offset, record.timestamp);
-        let version = Version { partition, offset, timestamp, checksum: checksum(record), content, is_open };
-        self.histories.entry(keys).or_default().push(version);
+        Some((keys, Version { partition, offset, timestamp, checksum: checksum(record), content, is_open }))
+    }
+}
+
+impl Take for HistoryTake<'_> {
+    fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError> {
+        if let Some((keys, version)) = self.read(partition, record) {
+            self.histories.entry(keys).or_default().push(version);
+        }
         Ok(())
     }
 }

@@ -38,9 +38,9 @@ pub fn compare(
     progress: &Arc<Progress>,
 ) -> Result<Report, DriftError> {
     let began = Instant::now();
-    if settings.recheck.is_some() || settings.repair.is_some() {
+    if settings.named.is_some() || settings.repair.is_some() {
         return Err(DriftError::Pair(
-            "--repair and --recheck are for tables: a mirror is repaired by copying again".to_owned(),
+            "--repair and --keys are for tables: a mirror is repaired by copying again".to_owned(),
         ));
     }
     let mut told = Told {

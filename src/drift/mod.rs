@@ -6,7 +6,8 @@
 //! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings
 //! * `sink`: a topic and the table it is written to; `tables`: two tables; `agree`: which of their columns can be compared
 //! * `mirror`, `align`: a topic and its copy
-//! * `repair`: what would make the second store as the first; `recheck`: whether it did
+//! * `repair`: what would make the second store as the first; `named`: whether it did
+//! * `pairs`: several comparisons as one report; `part`: some of the buckets; `follow`: for ever
 //!
 //! Every claim rests on a cut: positions between which a record may or may not have arrived yet. What lies between them may
 //! be any of several versions, and everything else must be exactly one.
@@ -16,15 +17,18 @@ mod align;
 pub mod canon;
 mod cells;
 mod cut;
-mod digest;
+pub(crate) mod digest;
 pub mod explain;
 mod fold;
+pub mod follow;
 mod hash;
 mod history;
 mod localise;
 mod mirror;
+pub mod named;
+pub mod pairs;
+mod part;
 pub mod place;
-pub mod recheck;
 mod record;
 pub mod repair;
 mod say;
@@ -47,8 +51,10 @@ use crate::audit::finding::Finding;
 use crate::audit::verdict::Report;
 use crate::engine::Progress;
 use crate::source::{Properties, SourceError};
+pub use digest::BUCKETS;
+use named::Named;
+pub use part::Part;
 use place::Place;
-use recheck::Recheck;
 use repair::{Fix, RepairFile};
 use table::{Chosen, Limits};
 
@@ -56,6 +62,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What the file of settings calls the pair.
+    pub pair: Option<String>,
     /// The reference.
     pub first: Place,
     pub second: Place,
@@ -79,7 +87,9 @@ pub struct Settings {
     /// Where to write what would repair the second store.
     pub repair: Option<RepairFile>,
     /// Look at these keys alone.
-    pub recheck: Option<Recheck>,
+    pub named: Option<Named>,
+    /// The buckets that are compared; a mirror is always compared whole.
+    pub part: Part,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +160,10 @@ fn note(counts: &mut BTreeMap<String, u64>, name: &str, count: u64) {
 
 /// Compares the two stores once.
 pub fn run(settings: &Settings, progress: &Arc<Progress>) -> Result<Report, DriftError> {
+    compare(settings, progress).map(|report| settings.sign(report))
+}
+
+fn compare(settings: &Settings, progress: &Arc<Progress>) -> Result<Report, DriftError> {
     let open = |place| table::open(place, &settings.chosen, &settings.limits);
     match (&settings.first, &settings.second) {
         (Place::Topic(source), Place::Topic(copy)) => mirror::compare(settings, source, copy, progress),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::digest::{Method, bucket_of};
 use super::history::{Content, Version};
 use super::shape::{Row, Shape};
 use super::verdict::Verdict;
@@ -33,6 +34,7 @@ pub struct Stores<'a> {
     pub first: &'a str,
     pub second: &'a str,
     pub shape: &'a Shape,
+    pub method: Method,
 }
 
 impl<'a> Difference<'a> {
@@ -86,6 +88,7 @@ impl<'a> Difference<'a> {
         finding.columns = Some(columns).filter(|columns| !columns.is_empty());
         finding.cause = self.cause.map(str::to_owned);
         finding.evidence.insert("table".to_owned(), json!(stores.second));
+        finding.evidence.insert("bucket".to_owned(), json!(bucket_of(stores.method.key_of(self.key))));
         finding
     }
 }
@@ -237,6 +240,7 @@ pub fn report(settings: &Settings, told: Told, is_stopped: bool, took: Duration)
         searched: Vec::new(),
         flow: None,
         drift: Some(summary),
+        pairs: Vec::new(),
         seconds: took.as_secs_f64(),
         ledger: None,
     };
@@ -270,12 +274,12 @@ fn note_of_claim(settings: &Settings, summary: &DriftSummary) -> Option<String> 
 fn notes(settings: &Settings, summary: &DriftSummary, is_empty: bool) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(note_of_claim(settings, summary));
-    if let Some(recheck) = &settings.recheck {
-        let keys = plural(recheck.len() as u64, "key");
-        notes.push(format!("only {keys} of {} were looked at, nothing else", recheck.path.display()));
+    if let Some(named) = &settings.named {
+        let keys = plural(named.len() as u64, "key");
+        notes.push(format!("only {keys} of {} were looked at, nothing else", named.path.display()));
     }
     if is_empty {
-        let why = if settings.recheck.is_some() { "the report has no keys" } else { "both stores are empty" };
+        let why = if settings.named.is_some() { "the report has no keys" } else { "both stores are empty" };
         notes.push(format!("{why}: nothing was compared"));
     }
     for (column, count) in &summary.absent {

@@ -8,6 +8,7 @@
 //! `captured`: the other way round, where the topic holds the changes of the table.
 
 mod captured;
+pub mod tail;
 mod take;
 
 use std::collections::BTreeSet;
@@ -47,12 +48,12 @@ pub fn compare(
     let (properties, method) = (place.properties(settings), table.method());
     let is_captured = settings.group.is_none() && captured::is_captured_from(table, place, &properties)?;
     let sink = Sink { settings, place, properties, method, progress, is_captured };
-    let (mut told, suspects) = match &settings.recheck {
-        Some(recheck) => sink.named(table, &recheck.keys(table.shape())?),
+    let (mut told, suspects) = match &settings.named {
+        Some(named) => sink.named(table, &named.keys(table.shape())?),
         None => sink.first_look(table)?,
     };
     if !suspects.is_empty() && !progress.is_stopped() {
-        if settings.recheck.is_none() {
+        if settings.named.is_none() {
             super::pause(settings, progress);
         }
         sink.confirm(table, suspects, &mut told)?;
@@ -145,7 +146,7 @@ impl Sink<'_> {
         summary.columns = table.shape().columns().map(|column| column.name.clone()).collect();
         summary.keys = keys.len() as u64;
         summary.suspects = summary.keys;
-        summary.located_by = "recheck".to_owned();
+        summary.located_by = "named".to_owned();
         let suspects = self.hashes(keys);
         let (samples, findings, fixes) = Default::default();
         (Told { read: Read::default(), summary, samples, findings, fixes }, suspects)
@@ -168,8 +169,9 @@ impl Sink<'_> {
         let fold = Fold::new(self.settings.memory_bytes);
         // The database adds up while the topic is read.
         let ((read, takers), mut second) = std::thread::scope(|scope| {
-            let adding = scope.spawn(|| table.sums());
-            let read = opened.read(self.progress, || FoldTake::new(&shape, self.place, &sight, &fold, self.method));
+            let adding = scope.spawn(|| table.sums_of(self.settings.part));
+            let (fold, method, part) = (&fold, self.method, self.settings.part);
+            let read = opened.read(self.progress, || FoldTake::new(&shape, self.place, &sight, fold, method, part));
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
             Ok::<_, DriftError>((read?, sums?))
         })?;
@@ -210,7 +212,7 @@ impl Sink<'_> {
         let Bracket { sight, cuts, opened, claim } = self.bracket(table, wait)?;
         let shape = table.shape().clone();
         let keys = shape.keys.len();
-        let taker = || HistoryTake::new(&suspects, Witness::new(&shape, self.place, &sight), keys, self.method);
+        let taker = || HistoryTake::new(Some(&suspects), Witness::new(&shape, self.place, &sight), keys, self.method);
         let (mut read, takers) = opened.read(self.progress, taker)?;
         let histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
         let rows = self.rows(table, &suspects, &histories)?;
@@ -219,7 +221,7 @@ impl Sink<'_> {
         told.summary.cuts = cuts;
         told.summary.snapshot = snapshot(&sight);
         told.summary.claim = told.summary.claim.max(claim);
-        if self.settings.recheck.is_some() {
+        if self.settings.named.is_some() {
             told.summary.rows = rows.values().map(Vec::len).sum::<usize>() as u64;
             told.read = read;
         } else {
@@ -228,7 +230,8 @@ impl Sink<'_> {
         let is_whole = told.read.unread.is_empty();
         // A key of which no record was read may have had one.
         let is_trimmed = told.read.is_trimmed || is_trimmed || !is_whole;
-        let stores = Stores { first: &self.place.topic, second: table.name(), shape: &shape };
+        let method = self.method;
+        let stores = Stores { first: &self.place.topic, second: table.name(), shape: &shape, method };
         let mut subjects: BTreeSet<&Vec<String>> = histories.keys().collect();
         subjects.extend(rows.keys());
         for key in subjects {
@@ -253,8 +256,8 @@ impl Sink<'_> {
     /// By their keys, and by the hashes of those that the topic never had.
     fn rows(&self, table: &mut dyn Table, suspects: &BTreeSet<u64>, histories: &Histories) -> Result<Rows, DriftError> {
         let mut known: BTreeSet<Vec<String>> = histories.keys().cloned().collect();
-        if let Some(recheck) = &self.settings.recheck {
-            known.extend(recheck.keys(table.shape())?);
+        if let Some(named) = &self.settings.named {
+            known.extend(named.keys(table.shape())?);
         }
         let known: Vec<Vec<String>> = known.into_iter().collect();
         let with_texts = self.hashes(&known);

@@ -29,8 +29,8 @@ pub fn compare(
     let method = agree_on_method(first, second);
     let mut summary = DriftSummary::new(first.name().to_owned(), second.name().to_owned(), Claim::Heuristic);
     summary.columns = shape.columns().map(|column| column.name.clone()).collect();
-    let before = match &settings.recheck {
-        Some(recheck) => named(first, second, &recheck.keys(&shape)?, &mut summary)?,
+    let before = match &settings.named {
+        Some(keys) => named(first, second, &keys.keys(&shape)?, &mut summary)?,
         None => look(settings, first, second, &mut summary)?,
     };
     let (read, samples, findings, fixes) = Default::default();
@@ -71,8 +71,8 @@ fn look(
     first.begin()?;
     second.begin()?;
     let (ours, theirs) = std::thread::scope(|scope| {
-        let ours = scope.spawn(|| first.sums());
-        let theirs = second.sums();
+        let ours = scope.spawn(|| first.sums_of(settings.part));
+        let theirs = second.sums_of(settings.part);
         Ok::<_, DriftError>((ours.join().map_err(|_| DriftError::Thread)??, theirs?))
     })?;
     summary.keys = ours.iter().map(|sum| sum.count.max(0) as u64).sum();
@@ -102,7 +102,7 @@ fn named(
     summary.keys = keys.len() as u64;
     summary.suspects = summary.keys;
     summary.rows = found.1.values().map(Vec::len).sum::<usize>() as u64;
-    summary.located_by = "recheck".to_owned();
+    summary.located_by = "named".to_owned();
     Ok(found)
 }
 
@@ -128,7 +128,7 @@ fn confirm(
     let keys: Vec<Vec<String>> = keys.into_iter().collect();
     let now = rows(first, second, &keys)?;
     let shape = first.shape().clone();
-    let stores = Stores { first: first.name(), second: second.name(), shape: &shape };
+    let stores = Stores { first: first.name(), second: second.name(), shape: &shape, method };
     for key in &keys {
         let (ours, theirs) = (rows_of(&now.0, key), rows_of(&now.1, key));
         if method.of_rows(ours) == method.of_rows(theirs) {

@@ -22,7 +22,7 @@ const NO_BOUND_MS: i64 = i64::MAX;
 /// A topic whose partitions and ends are known.
 pub struct Opened {
     pub partitions: Vec<PartitionInfo>,
-    refused: Vec<(String, Option<i32>, String)>,
+    pub refused: Vec<(String, Option<i32>, String)>,
     readers: Vec<Box<dyn Reader>>,
 }
 
@@ -62,23 +62,44 @@ fn opened(
         position: info.from,
         last_epoch: -1,
     };
-    let assignments: Vec<Assignment> = partitions.iter().enumerate().map(assignment).collect();
+    // Where there is nothing to read nobody waits for it.
+    let has_more = |(_, info): &(usize, &PartitionInfo)| info.until.is_none_or(|until| info.from < until);
+    let assignments: Vec<Assignment> = partitions.iter().enumerate().filter(has_more).map(assignment).collect();
     let readers = if assignments.is_empty() { Vec::new() } else { source.readers(assignments)? };
     Ok(Opened { partitions, refused, readers })
 }
 
 /// Offsets that a group has committed, by partition.
 pub fn committed(properties: &Properties, topic: &str, group: &str) -> Result<BTreeMap<i32, i64>, DriftError> {
-    let exactly = |name: &str| Filter::pattern(&regex::escape(name)).map(|pattern| vec![pattern]).unwrap_or_default();
-    let filter = Filter { groups: exactly(group), topics: exactly(topic), ..Filter::default() };
-    let mut collector = Collector::connect(properties, filter)?;
-    let facts = collector.collect(&(Arc::new(now_ms) as crate::engine::Clock))?;
-    let none = || DriftError::Group { group: group.to_owned(), topic: topic.to_owned() };
-    let found = facts.groups.get(group).ok_or_else(none)?;
-    let offsets = found.offsets.as_ref().map_err(|_| none())?;
-    let known = offsets.iter().filter_map(|((_, partition), at)| at.as_ref().ok().map(|at| (*partition, at.offset)));
-    let known: BTreeMap<i32, i64> = known.collect();
-    if known.is_empty() { Err(none()) } else { Ok(known) }
+    Commits::connect(properties, topic, group)?.ask()
+}
+
+/// What a group commits, asked again and again.
+pub struct Commits {
+    collector: Collector,
+    topic: String,
+    group: String,
+}
+
+impl Commits {
+    pub fn connect(properties: &Properties, topic: &str, group: &str) -> Result<Self, DriftError> {
+        let exactly =
+            |name: &str| Filter::pattern(&regex::escape(name)).map(|pattern| vec![pattern]).unwrap_or_default();
+        let filter = Filter { groups: exactly(group), topics: exactly(topic), ..Filter::default() };
+        let collector = Collector::connect(properties, filter)?;
+        Ok(Self { collector, topic: topic.to_owned(), group: group.to_owned() })
+    }
+
+    pub fn ask(&mut self) -> Result<BTreeMap<i32, i64>, DriftError> {
+        let facts = self.collector.collect(&(Arc::new(now_ms) as crate::engine::Clock))?;
+        let none = || DriftError::Group { group: self.group.clone(), topic: self.topic.clone() };
+        let found = facts.groups.get(self.group.as_str()).ok_or_else(none)?;
+        let offsets = found.offsets.as_ref().map_err(|_| none())?;
+        let known =
+            offsets.iter().filter_map(|((_, partition), at)| at.as_ref().ok().map(|at| (*partition, at.offset)));
+        let known: BTreeMap<i32, i64> = known.collect();
+        if known.is_empty() { Err(none()) } else { Ok(known) }
+    }
 }
 
 /// Where each partition stood at that time.

@@ -43,6 +43,7 @@ impl Auditor<'_> {
             searched: found.searched,
             flow: self.flow.as_ref().map(|carried| carried.flows.summary()),
             drift: None,
+            pairs: Vec::new(),
             seconds: took.as_secs_f64(),
             ledger: self.settings.ledger.as_ref().map(|dir| dir.display().to_string()),
         };

@@ -1,22 +1,41 @@
 //! What a comparison of two stores says of itself, in words.
 
 use super::format::{bytes, plural, thousands, visible};
-use crate::audit::drift::{Claim, DriftSummary};
+use crate::audit::drift::{Claim, DriftSummary, Following, PairSummary};
 
-/// What was found, in numbers; zeros are said too.
-pub fn counts(drift: &DriftSummary) -> String {
-    let mut found = vec![(drift.missing, "missing"), (drift.extra, "extra"), (drift.differs, "different")];
-    match is_mirror(drift) {
-        true => found.extend([
-            (drift.repeated, "repeated"),
-            (drift.reordered, "out of order"),
-            (drift.lag, "not copied yet"),
-        ]),
-        false => found.push((drift.stale, "stale")),
+/// No drift, only lag.
+pub const NOT_COPIED: &str = "not copied yet";
+
+/// What was found, each with its word; zeros are said too.
+pub fn found(drifts: &[&DriftSummary]) -> Vec<(u64, &'static str)> {
+    let sum = |count: fn(&DriftSummary) -> u64| drifts.iter().map(|drift| count(drift)).sum();
+    let mut found = vec![
+        (sum(|drift| drift.missing), "missing"),
+        (sum(|drift| drift.extra), "extra"),
+        (sum(|drift| drift.differs), "different"),
+    ];
+    if drifts.iter().any(|drift| !is_mirror(drift)) {
+        found.push((sum(|drift| drift.stale), "stale"));
     }
-    let found: Vec<String> = found.iter().map(|(count, word)| format!("{} {word}", thousands(*count))).collect();
-    let unverifiable: u64 = drift.unverifiable.values().sum();
-    match unverifiable {
+    if drifts.iter().any(|drift| is_mirror(drift)) {
+        found.extend([
+            (sum(|drift| drift.repeated), "repeated"),
+            (sum(|drift| drift.reordered), "out of order"),
+            (sum(|drift| drift.lag), NOT_COPIED),
+        ]);
+    }
+    found
+}
+
+/// Of which nothing can be said.
+pub fn unverifiable(drifts: &[&DriftSummary]) -> u64 {
+    drifts.iter().flat_map(|drift| drift.unverifiable.values()).sum()
+}
+
+pub fn counts(drifts: &[&DriftSummary]) -> String {
+    let found: Vec<String> =
+        found(drifts).into_iter().map(|(count, word)| format!("{} {word}", thousands(count))).collect();
+    match unverifiable(drifts) {
         0 => found.join(", "),
         count => format!("{}; {} not verifiable", found.join(", "), thousands(count)),
     }
@@ -49,23 +68,44 @@ pub fn lines(drift: &DriftSummary) -> Vec<String> {
         Claim::Heuristic => "what is older than the settle time is taken to have arrived".to_owned(),
     };
     lines.push(format!("claim: {}; {claim}", drift.claim.name()));
-    if drift.suspects > 0 {
-        let settled = drift.suspects.saturating_sub(drift.confirmed);
-        lines.push(format!(
-            "{} looked wrong at the first look ({}), {} at the second",
-            plural(drift.suspects, "key"),
-            located(&drift.located_by),
-            if settled == 0 { "all of them also".to_owned() } else { format!("{} still", thousands(drift.confirmed)) }
-        ));
-    }
     let counted = |what: &str, counts: &std::collections::BTreeMap<String, u64>| {
         let each = counts.iter().map(|(name, count)| format!("{} {}", visible(name), thousands(*count)));
         let each = each.collect::<Vec<_>>().join(", ");
         (!each.is_empty()).then(|| format!("{what}: {each}"))
     };
+    if let Some(following) = &drift.following {
+        lines.push(followed(following));
+    } else if drift.suspects > 0 {
+        lines.push(suspected(drift));
+    }
     lines.extend(counted("columns that differ", &drift.worst_columns));
     lines.extend(counted("not verifiable", &drift.unverifiable));
     lines
+}
+
+fn suspected(drift: &DriftSummary) -> String {
+    let settled = drift.suspects.saturating_sub(drift.confirmed);
+    format!(
+        "{} looked wrong at the first look ({}), {} at the second",
+        plural(drift.suspects, "key"),
+        located(&drift.located_by),
+        if settled == 0 { "all of them also".to_owned() } else { format!("{} still", thousands(drift.confirmed)) }
+    )
+}
+
+fn followed(following: &Following) -> String {
+    let ages = following.wrong.iter().filter(|age| age.keys > 0);
+    let ages: Vec<String> = ages.map(|age| format!("{} for {}", thousands(age.keys), age.age)).collect();
+    let wrong = if ages.is_empty() { "none".to_owned() } else { ages.join(", ") };
+    format!(
+        "followed: {} ({} of {} parts), {} at single keys, {} wait for the group, {} healed; wrong now, at least so long: {wrong}",
+        plural(following.comparisons, "full comparison"),
+        following.compared_parts.len(),
+        following.parts,
+        plural(following.checked, "look"),
+        plural(following.waiting, "key"),
+        thousands(following.resolved),
+    )
 }
 
 fn located(by: &str) -> &str {
@@ -74,4 +114,10 @@ fn located(by: &str) -> &str {
         "digests" => "found by their digests",
         _ => "found by cells",
     }
+}
+
+/// A line for each pair: its name and what became of it.
+pub fn pair(pair: &PairSummary) -> String {
+    let what = pair.drift.as_ref().map_or("could not be compared".to_owned(), |drift| counts(&[drift]));
+    format!("{}: {} (exit {}), {what}", visible(&pair.pair), pair.verdict.name(), pair.exit)
 }

@@ -59,6 +59,8 @@ struct View {
     /// Open and resolved, each below its heading.
     findings: [(&'static str, Listing<GroupView>); 2],
     flow: Option<Drawing>,
+    /// Of each comparison: its pair's name, and what is said of its stores.
+    stores: Vec<(Option<String>, Vec<String>)>,
     plots: Listing<Plot>,
     searched: Listing<String>,
     topics: Listing<TopicView>,
@@ -158,6 +160,7 @@ fn view(report: &Report, context: &Context) -> View {
             ("Resolved", Listing::of(&resolved, GROUPS, &mut group_view)),
         ],
         flow: summary.flow.as_ref().map(flow::drawing),
+        stores: summary.drifts().map(|(pair, drift)| (pair.map(clean), super::drift::lines(drift))).collect(),
         plots: plots(&report.findings),
         searched: Listing::of(&words::searched(report), LISTED, String::clone),
         topics: Listing::of(&topics::topics(&report.coverage), TOPICS, TopicView::of),
@@ -182,6 +185,17 @@ fn tiles(report: &Report) -> Vec<Tile> {
         vec![plain(thousands(figures.records), "records".to_owned()), plain(bytes(figures.bytes), "read".to_owned())];
     if figures.sessions > 0 {
         tiles.push(plain(thousands(figures.sessions), "sessions".to_owned()));
+    }
+    let drifts: Vec<_> = report.summary.drifts().map(|(_, drift)| drift).collect();
+    if report.summary.is_of_stores() {
+        let tile = |(count, word): (u64, &str)| Tile {
+            number: thousands(count),
+            word: word.to_owned(),
+            is_bad: count > 0 && word != super::drift::NOT_COPIED,
+        };
+        tiles.extend(super::drift::found(&drifts).into_iter().map(tile));
+        tiles.push(plain(thousands(super::drift::unverifiable(&drifts)), "not verifiable".to_owned()));
+        return tiles;
     }
     let unread = report.coverage.iter().map(|c| topics::unread(&c.holes)).sum();
     if unread > 0 {

@@ -64,10 +64,10 @@ fn suites(report: &Report, context: &Context) -> Vec<Suite> {
     for missed in &report.summary.not_checked {
         by_topic.entry(&missed.topic).or_default().not_checked.push(missed);
     }
-    let looked_for = match &report.summary.drift {
+    let looked_for = match report.summary.is_of_stores() {
         // Reading a topic looks at its offsets and checksums too.
-        Some(_) => Kind::OF_STORES.into_iter().chain([Kind::OffsetGap, Kind::ChecksumFailure]).collect(),
-        None => Kind::of_audits().collect::<Vec<_>>(),
+        true => Kind::OF_STORES.into_iter().chain([Kind::OffsetGap, Kind::ChecksumFailure]).collect(),
+        false => Kind::of_audits().collect::<Vec<_>>(),
     };
     by_topic.values_mut().for_each(|topic| topic.looked_for.clone_from(&looked_for));
     let (named, nameless): (Vec<_>, Vec<_>) = report.summary.unread.iter().partition(|part| !part.topic.is_empty());

@@ -3,7 +3,7 @@
 //! A renderer knows the report and its [`Context`] and nothing else: no clock, no file but the writer it is given, and
 //! nothing about how the audit ran. So the same report always gives the same bytes.
 
-mod drift;
+pub(crate) mod drift;
 pub(crate) mod flow;
 pub(crate) mod format;
 pub(crate) mod group;
@@ -68,6 +68,22 @@ pub fn write(format: Format, report: &Report, context: &Context, out: &mut dyn W
         Format::Junit => junit::write(report, context, out),
     };
     written.map_err(|source| ReportError::Write { format, source })
+}
+
+/// Several pairs of stores: text tells each by itself, everything else is the report of `all`.
+pub fn write_pairs(
+    format: Format,
+    pairs: &[(String, Report)],
+    all: &Report,
+    context: &Context,
+    out: &mut dyn Write,
+) -> Result<(), ReportError> {
+    match format {
+        Format::Text => {
+            text::write_pairs(pairs, all, context, out).map_err(|source| ReportError::Write { format, source })
+        }
+        _ => write(format, all, context, out),
+    }
 }
 
 /// One finding as soon as it is certain, on one line: an audit that follows has no end to wait for.

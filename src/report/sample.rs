@@ -1,9 +1,11 @@
 //! Reports for tests: the cases a reader meets, hostile names, and arbitrary findings.
 
+mod drift;
 mod flow;
 
 use proptest::prelude::*;
 
+pub use self::drift::{drift, hostile_drift};
 pub use self::flow::flow;
 use super::Context;
 use crate::audit::coverage::{Coverage, Hole, Holes, Isolation, Strip};
@@ -12,6 +14,8 @@ use crate::audit::verdict::{Figures, NotChecked, Picture, Report, Summary, Unrea
 
 pub const NOON: i64 = 1_790_000_000_000;
 const MINUTE: i64 = 60_000;
+/// Names that try to break out of their place.
+const EVIL: &str = "<script>alert(\"1\")</script>&'\u{1b}[2J\u{0}\n]]>";
 
 pub fn context() -> Context {
     Context { now_ms: NOON, source: "orders at kafka:9092".to_owned(), color: false, width: 100 }
@@ -110,7 +114,6 @@ pub fn inconclusive() -> Report {
 
 /// Every foreign text tries to break out of its place.
 pub fn hostile() -> Report {
-    const EVIL: &str = "<script>alert(\"1\")</script>&'\u{1b}[2J\u{0}\n]]>";
     let (mut report, mut of_flow) = (many(), flow());
     for finding in &mut of_flow.findings {
         // Two audits find nothing under one id.
@@ -223,6 +226,7 @@ fn report(findings: Vec<Finding>, coverage: Vec<Coverage>, unread: Vec<Unread>) 
         samples: Vec::new(),
         flow: None,
         drift: None,
+        pairs: Vec::new(),
         searched: Vec::new(),
         seconds: 2.5,
         ledger: None,

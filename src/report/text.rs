@@ -44,6 +44,26 @@ pub(super) fn write_finding(finding: &Finding, context: &Context, out: &mut dyn 
     Page::new(out, context.color, usize::MAX).text(0, style, &words::line(finding))
 }
 
+/// Each pair as a report of its own, with what became of all of them behind.
+pub(super) fn write_pairs(
+    pairs: &[(String, Report)],
+    all: &Report,
+    context: &Context,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for (name, report) in pairs {
+        let source = match &report.summary.drift {
+            Some(drift) => format!("{name}: {} against {}", drift.first, drift.second),
+            None => name.clone(),
+        };
+        write(report, &Context { source, ..context.clone() }, out)?;
+        writeln!(out)?;
+    }
+    let page = &mut Page::new(out, context.color, context.width);
+    verdict(all, context, page)?;
+    all.summary.pairs.iter().try_for_each(|pair| page.text(2, Style::Plain, &super::drift::pair(pair)))
+}
+
 fn verdict(report: &Report, context: &Context, page: &mut Page<'_>) -> io::Result<()> {
     let summary = &report.summary;
     let style = match summary.verdict {
@@ -98,9 +118,11 @@ fn flow(summary: &Summary, page: &mut Page<'_>) -> io::Result<()> {
 }
 
 fn drift(summary: &Summary, page: &mut Page<'_>) -> io::Result<()> {
-    let Some(drift) = &summary.drift else { return Ok(()) };
-    page.heading("Stores")?;
-    super::drift::lines(drift).iter().try_for_each(|line| page.text(2, Style::Plain, line))
+    if let Some(drift) = &summary.drift {
+        page.heading("Stores")?;
+        super::drift::lines(drift).iter().try_for_each(|line| page.text(2, Style::Plain, line))?;
+    }
+    Ok(())
 }
 
 fn findings(open: &[&Group<'_>], context: &Context, page: &mut Page<'_>) -> io::Result<()> {

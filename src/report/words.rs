@@ -76,7 +76,7 @@ pub fn headline(report: &Report) -> String {
         parts.push(format!("{} missing that this client cannot explain", plural(unknown, "offset")));
     }
     match report.summary.verdict {
-        Verdict::Clean if report.summary.drift.is_some() => "the stores agree".to_owned(),
+        Verdict::Clean if report.summary.is_of_stores() => "the stores agree".to_owned(),
         Verdict::Clean => "everything asked for was read, and nothing is wrong".to_owned(),
         _ if parts.is_empty() => "the audit ended before it could be sure".to_owned(),
         _ => parts.join("; "),
@@ -142,8 +142,9 @@ pub fn harm(report: &Report) -> Vec<Harm> {
 
 /// `3 lost, 0 duplicated; not checked: reordered`.
 pub fn harm_line(report: &Report) -> String {
-    if let Some(drift) = &report.summary.drift {
-        return super::drift::counts(drift);
+    if report.summary.is_of_stores() {
+        let all: Vec<_> = report.summary.drifts().map(|(_, drift)| drift).collect();
+        return super::drift::counts(&all);
     }
     let harm = harm(report);
     let words = |of: &dyn Fn(Looked) -> bool| {

@@ -27,6 +27,20 @@ pub struct AuditView {
     pub restarts: u64,
 }
 
+/// A pair of stores that is compared.
+#[derive(Clone)]
+pub struct DriftView {
+    pub name: String,
+    /// What is compared with what, and how often.
+    pub about: String,
+    /// Absent until it was first compared, or could not be.
+    pub report: Option<Arc<Report>>,
+    /// When the report was made, milliseconds since 1970.
+    pub at_ms: i64,
+    /// Why it is not compared at the moment.
+    pub trouble: Option<String>,
+}
+
 /// What a sink did.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct SinkView {
@@ -52,10 +66,11 @@ pub struct Board {
     pub started_ms: i64,
     pub lag: ArcSwap<Snapshot>,
     pub audits: ArcSwap<BTreeMap<String, AuditView>>,
+    pub drifts: ArcSwap<BTreeMap<String, DriftView>>,
     /// Open ones first, then those resolved lately; newest first.
     pub incidents: ArcSwap<Vec<Incident>>,
     pub sinks: ArcSwap<Vec<SinkView>>,
-    /// By part: `lag`, `alerts`, `audit:NAME`.
+    /// By part: `lag`, `alerts`, `audit:NAME`, `drift:NAME`.
     pub pulses: ArcSwap<BTreeMap<String, Pulse>>,
     changes: watch::Sender<u64>,
 }
@@ -66,6 +81,7 @@ impl Board {
             started_ms,
             lag: ArcSwap::default(),
             audits: ArcSwap::default(),
+            drifts: ArcSwap::default(),
             incidents: ArcSwap::default(),
             sinks: ArcSwap::default(),
             pulses: ArcSwap::default(),

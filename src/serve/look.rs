@@ -8,7 +8,7 @@ use crate::audit::flows::summary::FlowSummary;
 use crate::audit::verdict::Report;
 use crate::lag::snapshot::Snapshot;
 
-use super::board::AuditView;
+use super::board::{AuditView, DriftView};
 
 pub type Audits = BTreeMap<String, AuditView>;
 
@@ -29,6 +29,14 @@ pub fn flow<'a>(audits: &'a Audits, name: &str) -> Option<(&'a AuditView, &'a Ar
 /// All findings, with the name of their audit.
 pub fn findings(audits: &Audits) -> impl Iterator<Item = (&str, &Finding)> {
     reports(audits).flat_map(|(name, report)| report.findings.iter().map(move |finding| (name, finding)))
+}
+
+pub type Drifts = BTreeMap<String, DriftView>;
+
+/// All findings of pairs, with the name of their pair.
+pub fn differences(drifts: &Drifts) -> impl Iterator<Item = (&str, &Finding)> {
+    let reports = drifts.iter().filter_map(|(name, drift)| Some((name.as_str(), drift.report.as_deref()?)));
+    reports.flat_map(|(name, report)| report.findings.iter().map(move |finding| (name, finding)))
 }
 
 /// Topics that a group reads or an audit covers.

@@ -37,7 +37,7 @@ pub struct Stamped {
 }
 
 impl Stamped {
-    fn now(report: Report) -> Option<Arc<Self>> {
+    pub fn now(report: Report) -> Option<Arc<Self>> {
         Some(Arc::new(Self { report: Arc::new(report), at_ms: now_ms() }))
     }
 }

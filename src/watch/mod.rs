@@ -2,12 +2,13 @@
 //! metrics, API and page are served from. It ties the other parts together and judges nothing.
 //!
 //! * `plan`: what the settings mean, everything resolved and checked before anything is started
-//! * `audits`, `groups`: the parts that observe, each in threads of its own
+//! * `audits`, `groups`, `drifts`: the parts that observe, each in threads of its own
 //! * `observe`: from what they know to what is wrong
 //! * `keep`: the groups' windows on disk
 //! * `systemd`: what the operating system is told
 
 mod audits;
+mod drifts;
 mod groups;
 mod keep;
 mod observe;

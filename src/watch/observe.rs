@@ -35,6 +35,10 @@ impl Hint {
         format!("sordini flows -c {}", shell(&self.config))
     }
 
+    pub fn drift(&self, pair: &str) -> String {
+        format!("sordini drift -c {} --only {}", shell(&self.config), shell(pair))
+    }
+
     fn finding(&self, finding: &Finding) -> String {
         let (brokers, topic) = (shell(&self.brokers), shell(&finding.topic));
         if finding.evidence.contains_key("flow") {
@@ -163,7 +167,7 @@ fn why(topic: &str, partitions: &[&PartitionLag]) -> String {
 
 /// Kinds that audits decide.
 pub fn audit_kinds() -> impl Iterator<Item = &'static str> {
-    Kind::ALL.into_iter().map(Kind::name).chain([BURNING])
+    Kind::of_audits().map(Kind::name).chain([BURNING])
 }
 
 /// An error budget that burns too fast, of one hop.
@@ -212,6 +216,35 @@ pub fn findings(report: &Report, hint: &Hint) -> Vec<Observed> {
         }
     };
     groups.into_iter().map(observe).chain(burning(report, hint)).collect()
+}
+
+/// What the stores of a pair differ in: one observation per kind, under the name of the pair. It lasts until it heals.
+pub fn drift(pair: &str, report: &Report, hint: &Hint) -> Vec<Observed> {
+    let mut kinds: BTreeMap<Kind, Vec<&Finding>> = BTreeMap::new();
+    for finding in report.findings.iter().filter(|finding| finding.is_open()) {
+        let is_of_stores = Kind::OF_STORES.contains(&finding.kind);
+        let is_certain = finding.grade == Grade::Proven || is_of_stores;
+        if is_certain && !finding.evidence.contains_key("confirmed") {
+            kinds.entry(finding.kind).or_default().push(finding);
+        }
+    }
+    let observe = |(kind, findings): (Kind, Vec<&Finding>)| {
+        let amount: u64 = findings.iter().map(|finding| finding.count.max(1)).sum();
+        let oldest = findings.iter().min_by_key(|finding| finding.first_seen).copied().unwrap_or(findings[0]);
+        let why = match findings.len() {
+            1 => format!("{pair}: {}", oldest.why),
+            more => format!("{pair}: {more} findings; the oldest: {}", oldest.why),
+        };
+        Observed {
+            key: Key { kind: kind.name().to_owned(), group: None, topic: Some(pair.to_owned()), partition: None },
+            why,
+            amount: i64::try_from(amount).unwrap_or(i64::MAX),
+            command: hint.drift(pair),
+            findings: findings.iter().take(IDS).map(|finding| finding.id.clone()).collect(),
+            is_event: !Kind::OF_STORES.contains(&kind),
+        }
+    };
+    kinds.into_iter().map(observe).collect()
 }
 
 /// Trouble of sordini's own.

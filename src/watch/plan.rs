@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use crate::alert::Place;
 use crate::config::alert::AlertFile;
+use crate::config::drift::DriftPlan;
 use crate::config::serve::ServeFile;
 use crate::config::watch::WatchFile;
 use crate::config::{AuditFile, AuditPlan};
@@ -23,6 +24,7 @@ pub struct Plan {
     pub cluster: Option<String>,
     pub brokers: String,
     pub audits: Vec<(String, AuditPlan)>,
+    pub drifts: Vec<(String, DriftPlan)>,
     pub groups: Option<watcher::Plan>,
     pub alert: AlertFile,
     pub serve: ServeFile,
@@ -43,12 +45,17 @@ impl Plan {
             let ledger = file.ledger(&flow.name);
             Ok((flow.name.clone(), flow.plan(file.kafka.clone(), Some(ledger), true, Arc::new(now_ms))?))
         });
+        let drifts = file.drifts.iter().map(|drift| {
+            let plan = drift.plan(file.kafka.clone()).with_context(|| format!("drift \"{}\"", drift.name))?;
+            Ok((drift.name.clone(), plan))
+        });
         let plan = Self {
             config: file.path.clone(),
             state: file.state.clone(),
             cluster: file.cluster.clone(),
             brokers,
             audits: audits.chain(flows).collect::<anyhow::Result<_>>()?,
+            drifts: drifts.collect::<anyhow::Result<_>>()?,
             groups: match file.lag.enabled.unwrap_or(true) {
                 true => Some(file.lag.plan(file.kafka.clone(), file.cluster.clone()).context("[lag]")?),
                 false => None,
@@ -116,6 +123,7 @@ impl Plan {
             }
             said.push(line);
         }
+        said.extend(self.drifts.iter().map(|(name, plan)| format!("drift {name}: {}", plan.describe())));
         match &self.groups {
             Some(groups) => said.push(format!(
                 "groups: every {}, commits {}",

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::audits::Audit;
+use super::drifts::Drift;
 use super::groups::{Groups, KnownGone};
 use super::observe::{self, Hint};
 use super::plan::Plan;
 use crate::alert::Dispatcher;
 use crate::alert::book::Evaluated;
+use crate::audit::finding::Kind;
+use crate::drift::follow::is_whole;
 use crate::engine::Clock;
 use crate::engine::index::Indexes;
 use crate::engine::now_ms;
@@ -32,11 +35,15 @@ pub struct Running {
     known_gone: KnownGone,
     alerts: Arc<Dispatcher>,
     audits: Vec<Audit>,
+    drifts: Vec<Drift>,
     groups: Option<Groups>,
     server: Option<Server>,
     /// What was last judged of each audit: when its report was made, and its trouble.
     judged: BTreeMap<String, (i64, Option<String>)>,
     judged_at: Instant,
+    /// The same of the pairs.
+    judged_drifts: BTreeMap<String, (i64, Option<String>)>,
+    judged_drifts_at: Instant,
 }
 
 impl Running {
@@ -53,9 +60,12 @@ impl Running {
         let mut running = Self {
             groups: None,
             audits: Vec::new(),
+            drifts: Vec::new(),
             server: Some(server),
             judged: BTreeMap::new(),
             judged_at: Instant::now(),
+            judged_drifts: BTreeMap::new(),
+            judged_drifts_at: Instant::now(),
             plan,
             board,
             hint,
@@ -69,6 +79,10 @@ impl Running {
             plan.settings.indexes = Some(running.indexes.clone());
             let audit = Audit::start(name.clone(), plan).context("starting an audit")?;
             running.audits.push(audit);
+        }
+        for (name, plan) in &running.plan.drifts {
+            let drift = Drift::start(name.clone(), plan.clone()).context("starting a comparison")?;
+            running.drifts.push(drift);
         }
         running.tick();
         Ok(running)
@@ -111,11 +125,14 @@ impl Running {
     pub fn tick(&mut self) {
         let views = self.audits.iter().map(|audit| (audit.name.clone(), audit.view())).collect();
         self.board.audits.store(Arc::new(views));
+        let views = self.drifts.iter().map(|drift| (drift.name.clone(), drift.view())).collect();
+        self.board.drifts.store(Arc::new(views));
         let mut pulses: BTreeMap<String, Pulse> = BTreeMap::new();
         pulses.extend(self.groups.iter().map(|groups| ("lag".to_owned(), groups.pulse())));
         pulses.extend(self.audits.iter().map(|audit| (format!("audit:{}", audit.name), audit.pulse())));
+        pulses.extend(self.drifts.iter().map(|drift| (format!("drift:{}", drift.name), drift.pulse())));
         self.board.pulses.store(Arc::new(pulses));
-        let is_news = self.judge_audits();
+        let is_news = self.judge_audits() | self.judge_drifts();
         let incidents = self.alerts.incidents();
         let is_changed = is_news || **self.board.incidents.load() != incidents;
         self.board.incidents.store(Arc::new(incidents));
@@ -150,13 +167,40 @@ impl Running {
         is_news
     }
 
+    /// What was not compared as a whole says nothing of what is not in its report.
+    fn judge_drifts(&mut self) -> bool {
+        let state = |drift: &Drift| (drift.report().map_or(0, |stamped| stamped.at_ms), drift.trouble());
+        let now: BTreeMap<_, _> = self.drifts.iter().map(|drift| (drift.name.clone(), state(drift))).collect();
+        let is_news = now != self.judged_drifts;
+        if !is_news && self.judged_drifts_at.elapsed() < JUDGE_EVERY {
+            return false;
+        }
+        (self.judged_drifts, self.judged_drifts_at) = (now, Instant::now());
+        let mut evaluated = Evaluated::kinds(Kind::OF_STORES.map(Kind::name));
+        let (mut found, mut troubles) = (Vec::new(), Vec::new());
+        for drift in &self.drifts {
+            let (report, trouble) = (drift.report(), drift.trouble());
+            if trouble.is_some() || !report.as_ref().is_some_and(|stamped| is_whole(&stamped.report)) {
+                evaluated.except(None, Some(&drift.name), None);
+            }
+            found.extend(report.iter().flat_map(|stamped| observe::drift(&drift.name, &stamped.report, &self.hint)));
+            let command = self.hint.drift(&drift.name);
+            troubles.extend(trouble.map(|why| observe::trouble("drift-stopped", &drift.name, why, command)));
+        }
+        self.alerts.observe(&evaluated, &found);
+        self.alerts.observe(&Evaluated::kinds(["drift-stopped"]), &troubles);
+        is_news
+    }
+
     /// Commits everything and ends.
     pub fn stop(mut self) {
         if let Some(groups) = &self.groups {
             groups.ask_to_stop();
         }
         self.audits.iter().for_each(Audit::ask_to_stop);
+        self.drifts.iter().for_each(Drift::ask_to_stop);
         self.audits.iter_mut().for_each(Audit::join);
+        self.drifts.iter_mut().for_each(Drift::join);
         if let Some(groups) = &mut self.groups {
             groups.join();
         }

@@ -12,6 +12,7 @@ use rdkafka::Message as _;
 use rdkafka::message::OwnedMessage;
 
 use crate::common::Pair;
+use crate::follow::Follower;
 
 const PER_SECOND: u64 = 1_500;
 const BUSY: i64 = 20_000;
@@ -183,4 +184,30 @@ fn nothing_is_found_where_nothing_is_wrong_and_ten_drifts_are_where_ten_are() {
     .into();
     assert_eq!(said.drift(), wanted);
     assert!(load.written.load(Ordering::Relaxed) > 0);
+}
+
+/// For a quarter of a minute nothing is wrong; then it is, and after that it is mended.
+#[test]
+fn following_a_busy_table_tells_what_is_wrong_and_nothing_else() {
+    let load = Load::start();
+    load.wait_until_the_cold_keys_are_written();
+    let (topic, table, group) = (load.pair.topic_url(""), load.pair.table_url(""), load.pair.group());
+    let follower = Follower::start(&[&topic, &table, "--group", &group, "--every", "1s", "--buckets", "4"]);
+    thread::sleep(Duration::from_secs(15));
+    assert_eq!(follower.told(), [], "{}", follower.err());
+    let mut client = load.pair.postgres.client(&load.pair.name);
+    client
+        .batch_execute("DELETE FROM items WHERE id = 100001; UPDATE items SET amount = amount + 1 WHERE id = 100002; INSERT INTO items VALUES (-5, 0, '')")
+        .expect("drift");
+    for (kind, key) in [("missing", "100001"), ("differs", "100002"), ("extra", "-5")] {
+        follower.wait_for(kind, key, "open");
+    }
+    client.batch_execute("DELETE FROM items WHERE id = -5").expect("one heals");
+    follower.wait_for("extra", "-5", "resolved");
+    let told = follower.told();
+    assert_eq!(told.len(), 4, "{told:?}\n{}", follower.err());
+    let (exit, summary, _) = follower.end();
+    assert_eq!(exit, 1, "{summary:#}");
+    let following = &summary["drift"]["following"];
+    assert!(following["checked"].as_u64() > Some(3_000), "{following:#}");
 }

@@ -3,11 +3,13 @@
 mod captured;
 mod common;
 mod engines;
+mod follow;
 mod load;
 mod mirror;
 mod mysql;
 mod mysql_trouble;
 mod oracle;
+mod pairs;
 mod repair;
 mod sqlite;
 mod tables;

@@ -80,7 +80,7 @@ fn the_statements_repair_what_has_not_moved_since() {
     // Somebody is faster with one of the keys.
     drifted.client.batch_execute("UPDATE items SET note = 'mine' WHERE id = 9").expect("a change");
     drifted.client.batch_execute(&text).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
-    let left = drifted.pair.audit(&["--recheck", &report]);
+    let left = drifted.pair.audit(&["--keys", &report]);
     left.must_exit(1);
     let wanted = [("differs", "9"), ("extra", "101")].map(|(kind, key)| (kind.to_owned(), key.to_owned()));
     assert_eq!(left.drift(), wanted);
@@ -93,7 +93,7 @@ fn the_statements_repair_what_has_not_moved_since() {
     let (said, text) = drifted.repair("more.sql", &["--allow-delete"]);
     said.must_exit(1);
     drifted.client.batch_execute(&text).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
-    drifted.pair.audit(&["--recheck", &report]).must_exit(0);
+    drifted.pair.audit(&["--keys", &report]).must_exit(0);
     drifted.pair.audit(&[]).must_exit(0);
     // A script may rely on the file.
     let (said, text) = drifted.repair("none.sql", &[]);
@@ -156,8 +156,8 @@ fn what_cannot_be_repaired_is_said() {
         (vec!["--repair", "out.txt"], "tells no form of repair"),
         (vec!["--repair", "/nowhere/out.sql"], "nothing was changed"),
         (vec!["--repair", "out.sql", "--redact"], "cannot be used with"),
-        (vec!["--recheck", "/nowhere"], "--format json"),
-        (vec!["--recheck", &report], "--redact"),
+        (vec!["--keys", "/nowhere"], "--format json"),
+        (vec!["--keys", &report], "--redact"),
     ] {
         let answer = drifted.pair.audit(&args);
         assert_eq!(answer.exit, 2, "{args:?}");

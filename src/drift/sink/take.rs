@@ -6,14 +6,14 @@ use rustc_hash::FxHashMap;
 
 use crate::audit::drift::DriftSummary;
 use crate::drift::cut::Sight;
-use crate::drift::digest::{Method, Spans};
+use crate::drift::digest::{Method, Spans, bucket_of};
 use crate::drift::fold::{Fold, Said, Version, Writer};
 use crate::drift::place::TopicPlace;
 use crate::drift::record::{Relaxed, Says, Unusable};
 use crate::drift::shape::Shape;
 use crate::drift::topic::Take;
 use crate::drift::witness::Witness;
-use crate::drift::{DriftError, note};
+use crate::drift::{DriftError, Part, note};
 use crate::wire::Record;
 
 /// Keys in flight whose texts are kept.
@@ -27,6 +27,7 @@ pub struct FoldTake<'f> {
     writer: Writer<'f>,
     keys: usize,
     method: Method,
+    part: Part,
     spans: Spans,
     taken: Taken,
 }
@@ -53,6 +54,9 @@ impl Take for FoldTake<'_> {
                 (self.method.key(&self.spans, self.keys), Said::Unreadable)
             }
         };
+        if !self.part.has(bucket_of(key)) {
+            return Ok(());
+        }
         if said == Said::Unreadable || is_open {
             self.remember(key)?;
         }
@@ -62,12 +66,20 @@ impl Take for FoldTake<'_> {
 }
 
 impl<'f> FoldTake<'f> {
-    pub fn new(shape: &'f Shape, place: &TopicPlace, sight: &'f Sight, fold: &'f Fold, method: Method) -> Self {
+    pub fn new(
+        shape: &'f Shape,
+        place: &TopicPlace,
+        sight: &'f Sight,
+        fold: &'f Fold,
+        method: Method,
+        part: Part,
+    ) -> Self {
         Self {
             witness: Witness::new(shape, place, sight),
             writer: fold.writer(),
             keys: shape.keys.len(),
             method,
+            part,
             spans: Spans::default(),
             taken: Taken::default(),
         }

@@ -14,7 +14,6 @@ mod stream;
 
 use std::time::Duration;
 
-use super::DriftError;
 use super::canon::Type;
 use super::cells::Cells;
 use super::cut::Snapshot;
@@ -22,6 +21,7 @@ use super::digest::{Digest, Method};
 use super::place::Place;
 use super::repair::Fix;
 use super::shape::{Row, Shape};
+use super::{DriftError, Part};
 
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
@@ -94,6 +94,13 @@ pub trait Table: Send {
 
     /// One sum for each bucket.
     fn sums(&mut self) -> Result<Vec<Sum>, DriftError>;
+
+    /// The same of some buckets; a store that cannot leave the others out adds them up in vain.
+    fn sums_of(&mut self, part: Part) -> Result<Vec<Sum>, DriftError> {
+        let mut sums = self.sums()?;
+        sums.iter_mut().enumerate().filter(|(bucket, _)| !part.has(*bucket)).for_each(|(_, sum)| *sum = Sum::default());
+        Ok(sums)
+    }
 
     /// The rows of these buckets in cells; `None` when the database cannot fill cells.
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError>;

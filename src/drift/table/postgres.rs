@@ -15,6 +15,7 @@ use super::statement::{Statements, quoted};
 pub use super::{Chosen, Limits};
 use super::{Sum, Table};
 use crate::drift::DriftError;
+use crate::drift::Part;
 use crate::drift::cells::Cells;
 use crate::drift::cut::{Snapshot, parse_lsn};
 use crate::drift::digest::{BUCKETS, Digest, Method};
@@ -218,7 +219,7 @@ impl Table for Postgres {
     fn statements(&self) -> Vec<(&'static str, String)> {
         let statements = &self.statements;
         vec![
-            ("once: the rows added up by bucket", statements.sums()),
+            ("once: the rows added up by bucket", statements.sums(Part::WHOLE)),
             ("where buckets differ: cells", statements.cells()),
             ("or the hashes of their rows", statements.copy_digests(&[0])),
             ("the few rows that differ", statements.rows()),
@@ -248,7 +249,11 @@ impl Table for Postgres {
     }
 
     fn sums(&mut self) -> Result<Vec<Sum>, DriftError> {
-        let packed: Option<Vec<u8>> = self.one(&self.statements.sums(), &[])?;
+        self.sums_of(Part::WHOLE)
+    }
+
+    fn sums_of(&mut self, part: Part) -> Result<Vec<Sum>, DriftError> {
+        let packed: Option<Vec<u8>> = self.one(&self.statements.sums(part), &[])?;
         let packed = packed.unwrap_or_default();
         self.bytes += packed.len() as u64;
         let mut sums = vec![Sum::default(); BUCKETS];

@@ -1,5 +1,6 @@
 //! The statements a PostgreSQL table is read with. They read, and nothing else: no extension, no temporary table.
 
+use crate::drift::Part;
 use crate::drift::canon::Type;
 use crate::drift::cells::{CHECK_SEED, PART_BITS};
 use crate::drift::digest::{BUCKETS, KEY_SEED, MASKED, Method};
@@ -104,13 +105,17 @@ impl Statements {
     }
 
     /// Bucket, count and sum of each bucket, packed: 2, 8 and 8 bytes.
-    pub fn sums(&self) -> String {
+    pub fn sums(&self, part: Part) -> String {
+        let last = BUCKETS - 1;
+        let filter = match part.is_whole() {
+            true => String::new(),
+            false => format!(" WHERE (({}) & {last}) % {} = {}", self.key(), part.of, part.index),
+        };
         format!(
             "SELECT string_agg(int2send(b::int2) || int8send(n) || int8send(s), ''::bytea) FROM \
-             (SELECT k & {} AS b, count(*) AS n, {} AS s FROM {} GROUP BY 1) AS buckets",
-            BUCKETS - 1,
+             (SELECT k & {last} AS b, count(*) AS n, {} AS s FROM {} GROUP BY 1) AS buckets",
             wrapped("h"),
-            self.hashed("")
+            self.hashed(&filter)
         )
     }
 

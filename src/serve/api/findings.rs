@@ -1,4 +1,4 @@
-//! Findings as JSON, in the form the JSON report has, with the name of the audit.
+//! Findings as JSON, in the form the JSON report has, with the name of the audit or of the pair of stores.
 
 use std::sync::Arc;
 
@@ -21,29 +21,31 @@ pub struct Wanted {
 }
 
 pub async fn list(State(app): State<Arc<App>>, Query(wanted): Query<Wanted>) -> Json<Value> {
-    let audits = app.board.audits.load();
+    let (audits, drifts) = (app.board.audits.load(), app.board.drifts.load());
+    let all = || look::findings(&audits).chain(look::differences(&drifts));
     let fits = |(_, finding): &(&str, &Finding)| {
         wanted.kind.is_none_or(|kind| finding.kind == kind)
             && wanted.state.is_none_or(|state| finding.state == state)
             && wanted.topic.as_ref().is_none_or(|topic| finding.topic == *topic)
     };
     let limit = wanted.limit.unwrap_or(MOST).min(MOST);
-    let shown: Vec<Value> =
-        look::findings(&audits).filter(fits).take(limit).map(|(audit, finding)| object(audit, finding)).collect();
-    Json(json!({ "of": look::findings(&audits).filter(fits).count(), "findings": shown }))
+    let shown: Vec<Value> = all().filter(fits).take(limit).map(|(whose, finding)| object(whose, finding)).collect();
+    Json(json!({ "of": all().filter(fits).count(), "findings": shown }))
 }
 
 pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, Failed> {
-    let audits = app.board.audits.load();
-    let found = look::findings(&audits).find(|(_, finding)| finding.id == id);
-    let (audit, finding) = found.ok_or_else(|| Failed::unknown("finding"))?;
-    Ok(Json(object(audit, finding)))
+    let (audits, drifts) = (app.board.audits.load(), app.board.drifts.load());
+    let mut all = look::findings(&audits).chain(look::differences(&drifts));
+    let found = all.find(|(_, finding)| finding.id == id);
+    let (whose, finding) = found.ok_or_else(|| Failed::unknown("finding"))?;
+    Ok(Json(object(whose, finding)))
 }
 
-pub fn object(audit: &str, finding: &Finding) -> Value {
+pub fn object(whose: &str, finding: &Finding) -> Value {
     let mut object = serde_json::to_value(finding).unwrap_or_default();
     if let Value::Object(fields) = &mut object {
-        fields.insert("audit".to_owned(), audit.into());
+        let name = if finding.evidence.contains_key("pair") { "pair" } else { "audit" };
+        fields.insert(name.to_owned(), whose.into());
     }
     object
 }

@@ -1,11 +1,12 @@
 //! `/api/v1`: everything the page shows, as JSON. A figure that is not known is null, and the object's `unknown` says why,
 //! by the figure's name. Fields are added, never renamed.
 //!
-//! * `groups`, `topics`, `findings`, `incidents`: one file for each kind of thing
+//! * `groups`, `topics`, `flows`, `drift`, `findings`, `incidents`: one file for each kind of thing
 //! * `burrow`: the same knowledge in the shape Burrow's API has
 //! * `openapi.json`: the document; tests compare it with the router
 
 pub mod burrow;
+pub mod drift;
 pub mod findings;
 pub mod flows;
 pub mod groups;

@@ -3,11 +3,12 @@
 //!
 //! * `table`: every metric there is
 //! * `text`: lines in the two exposition formats; `segments`: keeps them compressed
-//! * `lag`, `own`, `flows`: from the board to samples
+//! * `lag`, `own`, `flows`, `drift`: from the board to samples
 //! * `docs`: the table as a document
 
 #[cfg(test)]
 mod docs;
+mod drift;
 mod flows;
 mod lag;
 mod own;

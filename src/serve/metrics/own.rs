@@ -132,6 +132,7 @@ pub fn state(incident: &Incident, now_ms: i64) -> &'static str {
 
 pub fn rest(board: &Board, version: &str, now_ms: i64) -> io::Result<Section> {
     let mut all = All::new();
+    super::drift::drifts(&board.drifts.load(), &mut all);
     let incidents = board.incidents.load();
     family(&mut all, &t::INCIDENTS, |s| {
         for severity in [Severity::Info, Severity::Warning, Severity::Critical] {

@@ -199,6 +199,31 @@ families! {
     FLOW_BURN: Own Gauge "sordini_flow_burn_rate" "" ["flow", "stage", "window"]
         "How many times faster than its objective allows the hop uses up its error budget, over 5m, 30m, 1h and 6h";
 
+    // About pairs of stores.
+    DRIFT_VERDICT: Own Gauge "sordini_drift_verdict" "" ["pair", "verdict"]
+        "1 for the verdict of the pair's last report; the other verdicts have no series";
+    DRIFT_RUNNING: Own Gauge "sordini_drift_running" "" ["pair"] "1 while the pair is compared, 0 while something keeps it from that";
+    DRIFT_KEYS: Own Gauge "sordini_drift_keys" "" ["pair", "age"]
+        "Keys on which the stores differ now and have for at least so long: 0s, 10s, 1m, 10m, 1h, 1d; those not confirmed yet included";
+    DRIFT_SUSPECTS: Own Gauge "sordini_drift_suspect_keys" "" ["pair"] "Keys that look wrong and are not confirmed yet";
+    DRIFT_WAITING: Own Gauge "sordini_drift_waiting_keys" "" ["pair"] "Keys with records that the group has not passed yet";
+    DRIFT_FINDINGS: Own Gauge "sordini_drift_findings" "" ["pair", "kind", "grade", "state"]
+        "Findings by kind, grade and state (open, resolved lately); what was never found has no series";
+    DRIFT_UNVERIFIABLE: Own Gauge "sordini_drift_unverifiable_keys" "" ["pair", "reason"]
+        "Keys of which nothing can be said, by the reason; reasons that do not occur have no series";
+    DRIFT_FIRST: Own Gauge "sordini_drift_first_keys" "" ["pair"] "Keys (of a mirror: records) in the first store when it was last compared in full";
+    DRIFT_SECOND: Own Gauge "sordini_drift_second_rows" "" ["pair"] "Rows (of a mirror: records) in the second store when it was last compared in full";
+    DRIFT_COMPARED: Own Gauge "sordini_drift_compared_timestamp_seconds" "seconds" ["pair"]
+        "When anything of the pair was last compared, since 1970";
+    DRIFT_COMPARISON: Own Gauge "sordini_drift_comparison_timestamp_seconds" "seconds" ["pair"]
+        "When a part of the buckets was last compared in full, since 1970";
+    DRIFT_SECONDS: Own Gauge "sordini_drift_comparison_seconds" "seconds" ["pair"] "How long that took";
+    DRIFT_COMPARISONS: Own Counter "sordini_drift_comparisons_total" "" ["pair"] "Parts of the buckets that were compared in full";
+    DRIFT_CHECKED: Own Counter "sordini_drift_checked_keys_total" "" ["pair"] "Looks at single keys";
+    DRIFT_HEALED: Own Counter "sordini_drift_healed_findings_total" "" ["pair"] "Findings that were resolved because the stores agree again";
+    DRIFT_TOPIC_BYTES: Own Counter "sordini_drift_topic_bytes_total" "bytes" ["pair"] "Bytes of batches that were read of topics";
+    DRIFT_TABLE_BYTES: Own Counter "sordini_drift_table_bytes_total" "bytes" ["pair"] "Bytes that came from databases";
+
     // About alerts.
     INCIDENTS: Own Gauge "sordini_incidents" "" ["severity", "state"]
         "Incidents by state: pending, open, acknowledged, muted or resolved (lately)";

@@ -241,7 +241,26 @@ fn values_and_hostile_names_come_back_whole() {
     assert_eq!(of("sordini_group_lost_offsets", "group-lost"), [2_000.0]);
     assert_eq!(family(&families, "process_start_time_seconds")[0].2, (NOON - 50 * 3_600_000) as f64 / 1000.0);
     let open = family(&families, "sordini_incidents");
-    assert_eq!(open.iter().map(|s| s.2).sum::<f64>(), 7.0);
+    assert_eq!(open.iter().map(|s| s.2).sum::<f64>(), 8.0);
+}
+
+#[test]
+fn pairs_of_stores_have_their_figures() {
+    let families = open_metrics(&everything()[0]);
+    let of = |name: &str, labels: &[(&str, &str)]| {
+        let all = family(&families, name);
+        let found = all.iter().find(|s| labels.iter().all(|(name, value)| label(s, name) == *value));
+        found.map(|s| s.2)
+    };
+    let pair = ("pair", "orders-table");
+    assert_eq!(of("sordini_drift_keys", &[pair, ("age", "10m")]), Some(3.0));
+    assert_eq!(of("sordini_drift_keys", &[pair, ("age", "1h")]), Some(0.0));
+    assert_eq!(of("sordini_drift_unverifiable_keys", &[pair, ("reason", "undecodable")]), Some(3.0));
+    assert_eq!(of("sordini_drift_findings", &[pair, ("kind", "missing"), ("state", "open")]), Some(1.0));
+    assert_eq!(of("sordini_drift_comparison_seconds", &[pair]), Some(2.5));
+    assert_eq!(of("sordini_drift_checked_keys", &[pair]), Some(123_456.0));
+    assert_eq!(of("sordini_drift_running", &[("pair", "fresh")]), Some(0.0));
+    assert_eq!(of("sordini_drift_verdict", &[("pair", "fresh")]), None, "nothing is known of it");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 
 use super::parts::{Command, IncidentRow, quoted};
-use super::{Shell, flow, missing, path, render};
+use super::{Shell, drift, flow, missing, path, render};
 use crate::audit::finding::{Finding, Grade, Rung, Sighting};
 use crate::audit::verdict::Report;
 use crate::report::format::{place, shorten, thousands, utc, visible};
@@ -62,11 +62,12 @@ pub async fn show(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Response {
-    let audits = app.board.audits.load();
-    let found = look::reports(&audits).find_map(|(audit, report)| {
-        report.findings.iter().find(|finding| finding.id == id).map(|finding| (audit, report, finding))
+    let (audits, drifts) = (app.board.audits.load(), app.board.drifts.load());
+    let pairs = drifts.iter().filter_map(|(name, drift)| Some((name.as_str(), drift.report.as_ref()?)));
+    let found = look::reports(&audits).chain(pairs).find_map(|(whose, report)| {
+        report.findings.iter().find(|finding| finding.id == id).map(|finding| (whose, report, finding))
     });
-    let Some((audit, report, finding)) = found else { return missing(&app, &caller, "finding") };
+    let Some((whose, report, finding)) = found else { return missing(&app, &caller, "finding") };
     let now_ms = app.now_ms();
     let alone = group::groups(std::slice::from_ref(finding));
     let incidents = app.board.incidents.load();
@@ -75,13 +76,19 @@ pub async fn show(
     let plot = plot(finding);
     let is_drawn = plot.is_some();
     render(&View {
-        shell: Shell::new(&app, &caller, "Topics", finding.kind.name(), finding.why.clone()),
+        shell: Shell::new(
+            &app,
+            &caller,
+            if pair_of(finding).is_some() { "Drift" } else { "Topics" },
+            finding.kind.name(),
+            finding.why.clone(),
+        ),
         mood: mood(finding),
         kind: finding.kind.name(),
         grade: if finding.is_open() { finding.grade.name() } else { "resolved" },
         meaning: alone.first().map(words::meaning).unwrap_or_default(),
         doubt: words::doubt(finding.grade),
-        facts: facts(audit, finding),
+        facts: facts(whose, finding),
         incidents: behind.map(|incident| IncidentRow::of(incident, now_ms)).collect(),
         command: Command { text: command(report, finding) },
         plot,
@@ -99,11 +106,18 @@ pub async fn show(
     })
 }
 
-fn facts(audit: &str, finding: &Finding) -> Vec<Fact> {
+fn facts(whose: &str, finding: &Finding) -> Vec<Fact> {
+    let name = |name: &str| visible(name).into_owned();
+    let of = match pair_of(finding) {
+        // What is compared may be tables, which have no page.
+        Some(pair) => [("pair", name(pair), Some(path("/drift", pair))), ("store", name(&finding.topic), None)],
+        None => [("audit", name(whose), None), ("topic", name(&finding.topic), Some(path("/topics", &finding.topic)))],
+    };
+    let [first, second] = of;
     let mut facts: Vec<Fact> = vec![
         ("id", visible(&finding.id).into_owned(), None),
-        ("audit", visible(audit).into_owned(), None),
-        ("topic", visible(&finding.topic).into_owned(), Some(path("/topics", &finding.topic))),
+        first,
+        second,
         ("where", words::coordinates(finding), None),
         ("records", thousands(finding.count), None),
     ];
@@ -127,6 +141,10 @@ fn facts(audit: &str, finding: &Finding) -> Vec<Fact> {
     facts
 }
 
+fn pair_of(finding: &Finding) -> Option<&str> {
+    finding.evidence.get("pair")?.as_str()
+}
+
 fn flow_of(finding: &Finding) -> Option<&str> {
     finding.evidence.get("flow")?.as_str()
 }
@@ -135,6 +153,9 @@ fn flow_of(finding: &Finding) -> Option<&str> {
 fn command(report: &Report, finding: &Finding) -> String {
     if let (None, Some(flow)) = (&finding.identity, flow_of(finding)) {
         return flow::command(flow).text;
+    }
+    if let Some(pair) = pair_of(finding) {
+        return drift::command(pair).text;
     }
     let ledger = report.summary.ledger.as_deref().map_or("LEDGER".to_owned(), quoted);
     match (&finding.identity, &finding.session, finding.numbers) {
@@ -155,8 +176,13 @@ fn timeline(finding: &Finding) -> Vec<Moment> {
     let seen = finding.sightings.iter().filter(|s| s.timestamp >= 0).take(MOMENTS);
     let mut moments: Vec<(i64, String)> =
         seen.map(|s| (s.timestamp, format!("seen at {}@{}", place(&s.topic, Some(s.partition)), s.offset))).collect();
-    moments.extend(finding.first_seen.map(|at| (at, "first record it speaks of".to_owned())));
-    moments.extend(finding.last_seen.map(|at| (at, "last record it speaks of".to_owned())));
+    let (first, last) = match (pair_of(finding), finding.is_open()) {
+        (Some(_), true) => ("first seen to differ", "last seen to differ"),
+        (Some(_), false) => ("first seen to differ", "seen to agree again"),
+        (None, _) => ("first record it speaks of", "last record it speaks of"),
+    };
+    moments.extend(finding.first_seen.map(|at| (at, first.to_owned())));
+    moments.extend(finding.last_seen.map(|at| (at, last.to_owned())));
     moments.sort();
     let (Some(first), Some(last)) = (moments.first().map(|m| m.0), moments.last().map(|m| m.0)) else {
         return Vec::new();

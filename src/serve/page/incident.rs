@@ -18,6 +18,7 @@ use crate::serve::api::incidents::{Acknowledge, Mute, do_acknowledge, do_mute};
 use crate::serve::app::App;
 use crate::serve::auth::Who;
 use crate::serve::guard::Caller;
+use crate::serve::look::Drifts;
 use crate::serve::metrics::incident_state;
 
 type Fact = (&'static str, String, Option<String>);
@@ -59,7 +60,7 @@ pub async fn show(
         title,
         chip: Chip::severity(incident.severity),
         state,
-        facts: facts(incident, app.now_ms()),
+        facts: facts(incident, &app.board.drifts.load(), app.now_ms()),
         runbook: runbook(incident),
         command: Command { text: visible(&incident.observed.command).into_owned() },
         findings: findings.map(|id| (visible(id).into_owned(), path("/findings", id))).collect(),
@@ -74,7 +75,7 @@ pub async fn show(
     })
 }
 
-fn facts(incident: &Incident, now_ms: i64) -> Vec<Fact> {
+fn facts(incident: &Incident, drifts: &Drifts, now_ms: i64) -> Vec<Fact> {
     let moment = |ms: i64| format!("{} ({})", utc(ms), ago(ms, now_ms));
     let key = &incident.observed.key;
     let mut facts: Vec<Fact> = vec![("id", visible(&incident.id).into_owned(), None)];
@@ -82,7 +83,10 @@ fn facts(incident: &Incident, now_ms: i64) -> Vec<Fact> {
         facts.push(("group", visible(group).into_owned(), Some(path("/groups", group))));
     }
     if let Some(topic) = &key.topic {
-        facts.push(("topic", visible(topic).into_owned(), Some(path("/topics", topic))));
+        // A pair of stores stands under its own name.
+        let is_pair = drifts.contains_key(topic);
+        let (name, base) = if is_pair { ("pair", "/drift") } else { ("topic", "/topics") };
+        facts.push((name, visible(topic).into_owned(), Some(path(base, topic))));
     }
     facts.push(("seen since", moment(incident.since_ms), None));
     let moments = [

@@ -5,6 +5,8 @@
 //! * one file for each page
 
 pub mod curve;
+pub mod drift;
+pub mod drifts;
 pub mod finding;
 pub mod flow;
 pub mod flows;
@@ -62,8 +64,15 @@ impl Shell {
         }
     }
 
-    fn nav(&self) -> [(&'static str, &'static str); 5] {
-        [("Overview", "/"), ("Groups", "/groups"), ("Topics", "/topics"), ("Flows", "/flows"), ("Search", "/search")]
+    fn nav(&self) -> [(&'static str, &'static str); 6] {
+        [
+            ("Overview", "/"),
+            ("Groups", "/groups"),
+            ("Topics", "/topics"),
+            ("Flows", "/flows"),
+            ("Drift", "/drift"),
+            ("Search", "/search"),
+        ]
     }
 }
 

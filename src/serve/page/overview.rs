@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 
+use super::drifts::PairView;
 use super::groups::GroupRow;
 use super::parts::{Chip, IncidentRow, audit_mood, expected, title};
 use super::{Shell, path, render};
@@ -44,6 +45,7 @@ struct View {
     fleet: Listing<(String, &'static str, String)>,
     bad: Listing<GroupRow>,
     audits: Vec<AuditCard>,
+    pairs: Vec<PairView>,
     sinks: Vec<SinkRow>,
     volumes: Vec<VolumeRow>,
 }
@@ -160,6 +162,7 @@ pub async fn show(State(app): State<Arc<App>>, Extension(caller): Extension<Call
         }),
         bad: Listing::of(&bad, BAD, |group| GroupRow::of(group)),
         audits: audits.values().map(|audit| AuditCard::of(audit, now_ms)).collect(),
+        pairs: app.board.drifts.load().values().map(PairView::of).collect(),
         sinks: sinks.iter().map(SinkRow::of).collect(),
         volumes: lag.volumes.iter().map(|volume| VolumeRow::of(volume, now_ms)).collect(),
     })

@@ -4,11 +4,13 @@ use super::*;
 
 fn pages() -> Vec<String> {
     let mut pages: Vec<String> =
-        ["/", "/groups", "/topics", "/flows", "/search", "/search?id=order-4711", "/search?id=broken"]
+        ["/", "/groups", "/topics", "/flows", "/drift", "/search", "/search?id=order-4711", "/search?id=broken"]
             .map(str::to_owned)
             .into();
     let board = sample::board();
-    let (lag, audits) = (board.lag.load(), board.audits.load());
+    let (lag, audits, drifts) = (board.lag.load(), board.audits.load(), board.drifts.load());
+    pages.extend(drifts.keys().map(|pair| page::path("/drift", pair)));
+    pages.extend(look::differences(&drifts).map(|(_, finding)| page::path("/findings", &finding.id)));
     pages.extend(lag.groups.iter().map(|group| page::path("/groups", &group.group)));
     pages.extend(look::topics(&lag, &audits).into_iter().map(|topic| page::path("/topics", topic)));
     let flows = look::reports(&audits).filter_map(|(_, report)| report.summary.flow.as_ref());
@@ -140,4 +142,47 @@ fn a_flow_has_a_page_with_its_figures_and_what_its_losses_have_in_common() {
     assert_eq!(all["of"].as_u64(), all["flows"].as_array().map(|flows| flows.len() as u64));
     assert!(all["flows"].as_array().unwrap().iter().any(|one| one["flow"] == flow["flow"]));
     assert_eq!((running.status("/flows/none", &[]), running.status("/api/v1/flows/none", &[])), (404, 404));
+}
+
+#[test]
+fn a_pair_of_stores_has_a_page_with_its_claim_its_buckets_and_its_findings() {
+    let running = open();
+    let page = running.text("/drift/orders-table");
+    for part in [
+        "claim: bracketed; 10 keys in flight could be any version since the cut",
+        "first: topic orders, 50,000 keys",
+        "3,072 of 4,096 buckets compared, 3 with keys that differ",
+        "M40 15h1v1h-1z",
+        "<th scope=\"row\">amount</th>",
+        "<th scope=\"row\">10m</th><td class=\"n last\">3</td>",
+        "99990",
+        "id 5 differs: amount 10.00 → 10.01",
+        "<h2>Healed</h2>",
+        "sordini drift -c /etc/sordini/sordini.toml --only orders-table",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    let report = crate::report::sample::drift();
+    for finding in &report.findings {
+        assert!(page.contains(&format!("href=\"/findings/{}\"", finding.id)), "{}", finding.why);
+    }
+    let finding = running.text(&format!("/findings/{}", report.findings[0].id));
+    for part in ["href=\"/drift/orders-table\"", "first seen to differ", "--only orders-table"] {
+        assert!(finding.contains(part), "{part}");
+    }
+    let all = running.text("/drift");
+    assert!(all.contains("href=\"/drift/orders-table\"") && all.contains("connection refused"), "{all}");
+    assert!(running.text("/incidents/0000000000000008").contains("href=\"/drift/orders-table\""));
+
+    let pair = running.json("/api/v1/drift/orders-table");
+    assert_eq!((&pair["pair"], &pair["drift"]["missing"]), (&"orders-table".into(), &1.into()));
+    assert_eq!(
+        (pair["findings"].as_array().map(Vec::len), &pair["findings"][0]["pair"]),
+        (Some(4), &"orders-table".into())
+    );
+    let fresh = running.json("/api/v1/drift/fresh");
+    assert!(fresh["verdict"].is_null() && fresh["unknown"]["verdict"].is_string(), "{fresh}");
+    assert_eq!(running.json("/api/v1/drift")["of"], 3);
+    assert_eq!(running.json("/api/v1/findings?kind=missing&topic=orders")["findings"][0]["pair"], "orders-table");
+    assert_eq!((running.status("/drift/none", &[]), running.status("/api/v1/drift/none", &[])), (404, 404));
 }

@@ -20,8 +20,9 @@ const USER: &str = "postgres";
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
+    command: Vec<String>,
     process: Process,
-    _directory: Directory,
+    directory: Directory,
 }
 
 /// The one that the tests of a binary have in common; each makes a database of its own.
@@ -65,12 +66,23 @@ impl Postgres {
             command.extend(["-c".to_owned(), (*setting).to_owned()]);
         }
         let process = Process::start(&command, &directory);
-        let made = Self { port, process, _directory: directory };
-        wait_for("PostgreSQL is ready", READY_LIMIT, || {
-            assert!(made.process.is_running(), "PostgreSQL ended:\n{}", made.process.log_tail());
-            Client::connect(&made.url("postgres"), NoTls).ok()
-        });
+        let made = Self { port, command, process, directory };
+        made.wait_until_ready();
         made
+    }
+
+    fn wait_until_ready(&self) {
+        wait_for("PostgreSQL is ready", READY_LIMIT, || {
+            assert!(self.process.is_running(), "PostgreSQL ended:\n{}", self.process.log_tail());
+            Client::connect(&self.url("postgres"), NoTls).ok()
+        });
+    }
+
+    /// After [`Postgres::kill`], with all that was committed.
+    pub fn start_again(&mut self) {
+        wait_for("PostgreSQL has ended", READY_LIMIT, || (!self.process.is_running()).then_some(()));
+        self.process = Process::start(&self.command, &self.directory);
+        self.wait_until_ready();
     }
 
     pub fn port(&self) -> u16 {

@@ -9,14 +9,14 @@ use super::DriftError;
 use super::shape::Shape;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recheck {
+pub struct Named {
     pub path: PathBuf,
     /// Text by column.
     keys: BTreeSet<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum RecheckError {
+pub enum NamedError {
     #[error("reading {path}: {source}; name a report that was written with --format json")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{path}:{line}: {why}; name a report of drift that was written with --format json")]
@@ -41,27 +41,27 @@ struct Summary {
     is_redacted: bool,
 }
 
-pub fn read(path: &Path) -> Result<Recheck, RecheckError> {
-    let text = std::fs::read_to_string(path).map_err(|source| RecheckError::Read { path: path.to_owned(), source })?;
+pub fn read(path: &Path) -> Result<Named, NamedError> {
+    let text = std::fs::read_to_string(path).map_err(|source| NamedError::Read { path: path.to_owned(), source })?;
     parse(&text, path)
 }
 
-fn parse(text: &str, path: &Path) -> Result<Recheck, RecheckError> {
-    let mut recheck = Recheck { path: path.to_owned(), keys: BTreeSet::new() };
+fn parse(text: &str, path: &Path) -> Result<Named, NamedError> {
+    let mut named = Named { path: path.to_owned(), keys: BTreeSet::new() };
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let wrong = |why: String| RecheckError::Line { path: path.to_owned(), line: index + 1, why };
+        let wrong = |why: String| NamedError::Line { path: path.to_owned(), line: index + 1, why };
         let line: Line = serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
         if line.drift.is_some_and(|drift| drift.is_redacted) {
-            return Err(RecheckError::Redacted(path.to_owned()));
+            return Err(NamedError::Redacted(path.to_owned()));
         }
         if line.kind == "finding" {
-            recheck.keys.extend(line.key);
+            named.keys.extend(line.key);
         }
     }
-    Ok(recheck)
+    Ok(named)
 }
 
-impl Recheck {
+impl Named {
     /// In the order of the columns of the key.
     pub fn keys(&self, shape: &Shape) -> Result<Vec<Vec<String>>, DriftError> {
         let of = |key: &BTreeMap<String, String>| {
@@ -94,7 +94,7 @@ impl Recheck {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<Recheck, String> {
+    fn parsed(text: &str) -> Result<Named, String> {
         parse(text, Path::new("report.jsonl")).map_err(|error| error.to_string())
     }
 

@@ -1,0 +1,146 @@
+//! `sordini drift -c`: the pairs of a file, one after another, and one report of all. `sordini drift --follow`: one of them,
+//! for ever.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+
+use super::Global;
+use super::common::{self, Connection, Output};
+use crate::audit::finding::Finding;
+use crate::config::drift::DriftPlan;
+use crate::config::parse_duration;
+use crate::config::watch::WatchFile;
+use crate::drift::follow::{Rhythm, Watcher};
+use crate::drift::{self, Settings, pairs};
+use crate::engine::Progress;
+use crate::report::{self, Format};
+
+#[derive(Args, Clone)]
+#[command(next_help_heading = "For ever")]
+pub struct FollowArgs {
+    /// Go on: print findings as they are confirmed and as they heal
+    #[arg(long, visible_alias = "live")]
+    pub follow: bool,
+    /// How often a part of the buckets is compared in full
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10m", requires = "follow")]
+    every: Duration,
+    /// How many parts that are
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), default_value_t = 1, requires = "follow")]
+    buckets: u32,
+    /// When a key that is wrong is looked at again, comma-separated, counted from the first time; wrong at the last one, it is drift
+    #[arg(long, value_name = "DURATIONS", value_parser = parse_duration, value_delimiter = ',', default_value = "1s,10s,1m", requires = "follow")]
+    recheck: Vec<Duration>,
+}
+
+impl FollowArgs {
+    pub fn rhythm(&self) -> Rhythm {
+        Rhythm { every: self.every, parts: self.buckets, recheck: self.recheck.clone(), ..Rhythm::default() }
+    }
+}
+
+/// Findings as they come, one line each; the report in the end.
+struct Printer {
+    format: Format,
+    subject: String,
+    progress: Arc<Progress>,
+}
+
+impl Watcher for Printer {
+    fn fresh(&mut self, findings: &[Finding]) {
+        let context = context(&self.subject, false);
+        let mut out = std::io::stdout().lock();
+        let mut written =
+            findings.iter().map(|finding| report::write_finding(self.format, finding, &context, &mut out));
+        let is_broken = written.any(|written| written.is_err());
+        if is_broken || out.flush().is_err() {
+            // Nobody reads any more.
+            self.progress.stop();
+        }
+    }
+}
+
+fn context(subject: &str, color: bool) -> report::Context {
+    report::Context { now_ms: common::now_ms(), source: subject.to_owned(), color, width: common::width() }
+}
+
+pub fn follow_one(mut plans: Vec<(String, DriftPlan)>, output: &Output, global: &Global) -> anyhow::Result<u8> {
+    ensure!(plans.len() == 1, "--follow takes one pair; name it with --only, or run `sordini watch` for all of them");
+    let Some((_, plan)) = plans.pop() else { return Ok(common::exit::UNVERIFIED) };
+    follow(&plan.settings, &plan.rhythm, output, global)
+}
+
+pub fn follow(settings: &Settings, rhythm: &Rhythm, output: &Output, global: &Global) -> anyhow::Result<u8> {
+    let progress = Arc::new(Progress::default());
+    common::stop_on_signal(progress.clone())?;
+    let stores = format!("{} against {}", pairs::store(&settings.first), pairs::store(&settings.second));
+    let subject = settings.pair.as_ref().map_or(stores.clone(), |pair| format!("{pair}: {stores}"));
+    let format = output.format.unwrap_or_else(|| report::format_of(output.output.as_deref()));
+    let mut printer = Printer { format, subject: subject.clone(), progress: progress.clone() };
+    let report = drift::follow::follow(settings, rhythm, &progress, &mut printer)?;
+    let color = output.output.is_none() && common::use_color(global.color, &std::io::stdout());
+    output.write(|out| Ok(report::write(format, &report, &context(&subject, color), out)?))?;
+    Ok(report.summary.exit)
+}
+
+/// The pairs that are asked for, in the order of the file.
+pub fn plans(config: &Path, only: &[String], connection: &Connection) -> anyhow::Result<Vec<(String, DriftPlan)>> {
+    let file = WatchFile::read(config)?;
+    let known: Vec<&str> = file.drifts.iter().map(|drift| drift.name.as_str()).collect();
+    ensure!(!known.is_empty(), "{} has no [[drift]]; config/sordini.toml shows one", config.display());
+    if let Some(unknown) = only.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("no pair is called \"{unknown}\"; {} has {}", config.display(), known.join(", "));
+    }
+    let chosen = file.drifts.iter().filter(|drift| only.is_empty() || only.contains(&drift.name));
+    chosen
+        .map(|drift| {
+            let plan = drift.plan(connection.resolve(file.kafka.clone())?);
+            Ok((drift.name.clone(), plan.with_context(|| format!("drift \"{}\"", drift.name))?))
+        })
+        .collect()
+}
+
+/// What would be done with each pair.
+pub fn explain(plans: &[(String, DriftPlan)], output: &Output) -> anyhow::Result<u8> {
+    let mut exit = common::exit::CLEAN;
+    output.write(|out| {
+        for (name, plan) in plans {
+            writeln!(out, "drift {name}: {}", plan.describe())?;
+            match drift::explain::explain(&plan.settings) {
+                Ok(said) => writeln!(out, "{said}")?,
+                Err(error) => {
+                    exit = common::exit::UNVERIFIED;
+                    writeln!(out, "{error}\n")?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(exit)
+}
+
+/// A pair that cannot be compared is told, and stops no other.
+pub fn run(plans: &[(String, DriftPlan)], output: &Output, subject: String, global: &Global) -> anyhow::Result<u8> {
+    let progress = Arc::new(Progress::default());
+    common::stop_on_signal(progress.clone())?;
+    let mut reports = Vec::new();
+    for (name, plan) in plans {
+        let drawn = common::draw(&progress, global, false);
+        let compared = drift::run(&plan.settings, &progress);
+        drop(drawn);
+        reports.push((name.clone(), compared.unwrap_or_else(|error| pairs::failed(&plan.settings, &error))));
+        if progress.is_stopped() {
+            break;
+        }
+    }
+    let mut all = pairs::together(&reports);
+    all.leave_out(plans.len() - reports.len());
+    let format = output.format.unwrap_or_else(|| report::format_of(output.output.as_deref()));
+    let color = output.output.is_none() && common::use_color(global.color, &std::io::stdout());
+    output.write(|out| Ok(report::write_pairs(format, &reports, &all, &context(&subject, color), out)?))?;
+    Ok(all.summary.exit)
+}

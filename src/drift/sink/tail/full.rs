@@ -1,0 +1,169 @@
+//! Reading all of the topic: for a part of the buckets, and for keys that are about to be called drift.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Tail;
+use crate::audit::drift::DriftSummary;
+use crate::audit::verdict::Unread;
+use crate::drift::cut::Sight;
+use crate::drift::follow::queue::Key;
+use crate::drift::history::{self, HistoryTake};
+use crate::drift::sink::{Bracket, Sink, unjudged};
+use crate::drift::table::Table;
+use crate::drift::topic::Read;
+use crate::drift::witness::Witness;
+use crate::drift::{DriftError, Settings, Told, limit, note};
+use crate::engine::{Progress, now_ms};
+
+/// Last looks take at most this share of the time, less one.
+const REST: u32 = 9;
+/// Keys of one last look.
+const MOST_LOOKED_AT: usize = 20_000;
+
+/// What the last comparison of a part said.
+#[derive(Default)]
+pub struct Compared {
+    pub keys: u64,
+    pub rows: u64,
+    pub in_flight: u64,
+    pub unverifiable: BTreeMap<String, u64>,
+    pub unread: Vec<Unread>,
+    pub began_ms: i64,
+}
+
+impl Tail {
+    /// Keys that were wrong at every look, with all of their versions from the start of the topic.
+    pub(super) fn last_looks(&mut self, table: &mut dyn Table, progress: &Arc<Progress>) -> Result<(), DriftError> {
+        let keys = self.queue.undecided(MOST_LOOKED_AT);
+        if keys.is_empty() || self.next_last_look > Instant::now() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let method = table.method();
+        let hashes = keys.iter().map(|key| method.key_of(key)).collect();
+        self.examine(&hashes, &keys, table, progress)?;
+        self.next_last_look = Instant::now() + began.elapsed() * REST;
+        Ok(())
+    }
+
+    /// Keys with these hashes, and these keys, under a bracket of their own. False when not all of it could be read: then
+    /// nothing is judged.
+    fn examine(
+        &mut self,
+        hashes: &BTreeSet<u64>,
+        keys: &[Key],
+        table: &mut dyn Table,
+        progress: &Arc<Progress>,
+    ) -> Result<bool, DriftError> {
+        let (settings, place) = (self.settings.clone(), self.place.clone());
+        let properties = self.properties.clone();
+        let sink = Sink {
+            settings: &settings,
+            place: &place,
+            properties,
+            method: table.method(),
+            progress,
+            is_captured: false,
+        };
+        let Bracket { sight, cuts, opened, .. } = sink.bracket(table, settings.settle)?;
+        let shape = table.shape().clone();
+        let taker =
+            || HistoryTake::new(Some(hashes), Witness::new(&shape, &place, &sight), shape.keys.len(), sink.method);
+        let (read, takers) = opened.read(progress, taker)?;
+        let mut histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
+        let rows = sink.rows(table, hashes, &histories)?;
+        table.end()?;
+        self.bytes += read.bytes;
+        self.note(read.findings);
+        if !read.unread.is_empty() || progress.is_stopped() {
+            self.unread = read.unread;
+            return Ok(false);
+        }
+        (self.is_trimmed, self.summary.cuts) = (read.is_trimmed, cuts);
+        let mut subjects: BTreeSet<Key> = keys.iter().cloned().collect();
+        subjects.extend(histories.keys().chain(rows.keys()).cloned());
+        for key in &subjects {
+            self.queue.complete(key, histories.remove(key));
+        }
+        if let Sight::Offsets(settled) = &sight {
+            self.queue.settle(settled);
+        }
+        self.judge(&subjects.into_iter().collect::<Vec<_>>(), &rows, table);
+        Ok(true)
+    }
+
+    /// The next part.
+    pub(super) fn compare(&mut self, table: &mut dyn Table, progress: &Arc<Progress>) -> Result<(), DriftError> {
+        let (began, began_ms) = (Instant::now(), now_ms());
+        let (settings, place) = (Settings { part: self.part, ..self.settings.clone() }, self.place.clone());
+        let properties = self.properties.clone();
+        let sink = Sink {
+            settings: &settings,
+            place: &place,
+            properties,
+            method: table.method(),
+            progress,
+            is_captured: false,
+        };
+        let (told, mut suspects) = sink.look(table, settings.settle)?;
+        if progress.is_stopped() {
+            return Ok(());
+        }
+        let Told { read, mut summary, samples, .. } = told;
+        limit(&settings, &mut suspects, &mut summary);
+        self.is_trimmed = read.is_trimmed;
+        // What is counted here is of this part, and is counted anew with it.
+        let of_tail = (std::mem::take(&mut self.queue.unverifiable), std::mem::take(&mut self.queue.dropped));
+        let examined = if suspects.is_empty() { Ok(true) } else { self.examine(&suspects, &[], table, progress) };
+        for (reason, count) in std::mem::replace(&mut self.queue.unverifiable, of_tail.0) {
+            note(&mut summary.unverifiable, &reason, count);
+        }
+        let dropped = std::mem::replace(&mut self.queue.dropped, of_tail.1);
+        note(&mut summary.unverifiable, "not-looked-at", dropped);
+        if !examined? {
+            return Ok(());
+        }
+        self.remember(&settings, read, summary, samples, began_ms);
+        self.following.comparisons += 1;
+        self.following.comparison_seconds = began.elapsed().as_secs_f64();
+        self.following.comparison_ms = Some(now_ms());
+        self.following.compared_ms = self.following.comparison_ms;
+        self.part = self.part.next();
+        self.next_comparison = Instant::now() + self.rhythm.every.saturating_sub(began.elapsed());
+        Ok(())
+    }
+
+    fn remember(
+        &mut self,
+        settings: &Settings,
+        read: Read,
+        summary: DriftSummary,
+        samples: Vec<String>,
+        began_ms: i64,
+    ) {
+        let unread = read.unread.iter().cloned().chain(unjudged(settings, &summary.cuts, &read)).collect();
+        let compared = Compared {
+            keys: summary.keys,
+            rows: summary.rows,
+            in_flight: summary.in_flight,
+            unverifiable: summary.unverifiable.clone(),
+            unread,
+            began_ms,
+        };
+        self.compared.insert(self.part.index, compared);
+        self.bytes += read.bytes;
+        self.note(read.findings);
+        (self.coverage, self.summary, self.samples) = (read.coverage, summary, samples);
+        // Everything that was left out has been looked at since.
+        let is_whole = self.compared.len() == self.rhythm.parts as usize;
+        if is_whole {
+            self.complete.get_or_insert_with(Instant::now);
+        }
+        if is_whole && self.compared.values().all(|compared| compared.began_ms > self.dropped_ms) {
+            self.queue.dropped = 0;
+            self.queue.unverifiable.clear();
+        }
+    }
+}
