@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How strong the claim is that a difference is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How strong the claim is that a difference is one, from the strongest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Claim {
     /// Both sides are seen at one point of the log.
@@ -42,6 +42,9 @@ pub struct DriftSummary {
     /// Those of the last look.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub cuts: Vec<Cut>,
+    /// The transactions that were visible, where the topic is captured from the table: xmin, xmax, those that ran, and the position in the log.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub snapshot: Option<String>,
     pub columns: Vec<String>,
     /// Keys the first store holds, deleted ones aside; rows of the second.
     pub keys: u64,
@@ -76,8 +79,11 @@ pub struct DriftSummary {
     pub worst_columns: BTreeMap<String, u64>,
     /// Bytes that came out of the second store.
     pub table_bytes: u64,
-    /// How the keys were found: equal, cells or digests.
+    /// How the keys were found: equal, cells or digests; recheck where those of an earlier report were looked at.
     pub located_by: String,
+    /// Keys and values are told as hashes.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_redacted: bool,
 }
 
 impl DriftSummary {
@@ -87,6 +93,7 @@ impl DriftSummary {
             second,
             claim,
             cuts: Vec::new(),
+            snapshot: None,
             columns: Vec::new(),
             keys: 0,
             rows: 0,
@@ -106,6 +113,7 @@ impl DriftSummary {
             worst_columns: BTreeMap::new(),
             table_bytes: 0,
             located_by: String::new(),
+            is_redacted: false,
         }
     }
 }

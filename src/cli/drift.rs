@@ -1,5 +1,6 @@
 //! `sordini drift`: whether two stores agree.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use clap::Args;
 use super::Global;
 use super::common::{self, Connection, Output};
 use crate::drift::place::Place;
+use crate::drift::recheck;
+use crate::drift::repair::{Form, RepairFile};
 use crate::drift::table::{Chosen, Limits};
 use crate::drift::{self, Settings};
 use crate::engine::Progress;
@@ -48,6 +51,12 @@ pub struct DriftArgs {
     /// How long a record may take into the table where no group tells, and how long to wait before what differs is looked at again
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
     settle: Duration,
+    /// How long to wait until a topic that is captured from the table has everything its snapshot sees
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2m")]
+    wait: Duration,
+    /// Write one message into the log of the captured table's database (pg_logical_emit_message), so that an idle connector shows that it is up to date
+    #[arg(long)]
+    mark: bool,
     /// Longest time one statement may run in the database
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     statement_timeout: Option<Duration>,
@@ -60,6 +69,15 @@ pub struct DriftArgs {
     /// Differing keys that are looked at one by one; of others only the number is told
     #[arg(long, value_name = "KEYS", default_value_t = 10_000)]
     max_findings: usize,
+    /// Write what would repair the second store: FILE.sql statements with guards, FILE.jsonl records to produce again, FILE.json a signal to Debezium; nothing is run
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["redact", "explain"])]
+    repair: Option<PathBuf>,
+    /// Let the statements of --repair delete rows
+    #[arg(long, requires = "repair")]
+    allow_delete: bool,
+    /// Look only at the keys of this report of an earlier run (--format json), to see whether they are repaired
+    #[arg(long, value_name = "FILE")]
+    recheck: Option<PathBuf>,
     /// Say what would be done, with the statements, and do nothing
     #[arg(long)]
     explain: bool,
@@ -68,6 +86,11 @@ pub struct DriftArgs {
     redact: bool,
     #[command(flatten)]
     output: Output,
+}
+
+fn repair_file(path: PathBuf, allows_delete: bool) -> anyhow::Result<RepairFile> {
+    let form = Form::of(&path).map_err(anyhow::Error::msg)?;
+    Ok(RepairFile { path, form, allows_delete })
 }
 
 pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
@@ -80,11 +103,15 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
         properties: args.connection.resolve(Properties::new())?,
         group: args.group,
         settle: args.settle,
+        wait: args.wait,
+        mark: args.mark,
         chosen: Chosen { only: if every { Vec::new() } else { args.columns }, ignored: args.ignore },
         limits: Limits { statement_timeout: args.statement_timeout, allows_writers: args.allow_writer },
         memory_bytes: args.memory << 20,
         most_findings: args.max_findings,
         redact: args.redact,
+        repair: args.repair.map(|path| repair_file(path, args.allow_delete)).transpose()?,
+        recheck: args.recheck.as_deref().map(recheck::read).transpose()?,
     };
     if args.explain {
         let said = drift::explain::explain(&settings)?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::agree::align;
-use super::place::Place;
+use super::place::{Form, Place};
 use super::table::{self, Table};
 use super::tables::agree_on_method;
 use super::{DriftError, Settings};
@@ -19,6 +19,15 @@ pub fn explain(settings: &Settings) -> Result<String, DriftError> {
             Claim::Bracketed,
             format!(
                 "committed offsets of group {group}, then one snapshot of the table, then the topic's ends; keys with a record between them may be any of its versions"
+            ),
+        ),
+        (Place::Topic(topic), Place::Postgres(_), None) if topic.form == Form::Debezium => (
+            Claim::Exact,
+            format!(
+                "where the topic's events name this table as their source: one snapshot of the table, the end of the server's log \
+                 after it, and within {} events or a replication slot that have reached it; events count by whether the \
+                 snapshot sees their transaction. Otherwise heuristic, or bracketed with --group",
+                humantime::format_duration(settings.wait)
             ),
         ),
         (Place::Topic(_), _, None) => (

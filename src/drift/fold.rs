@@ -13,7 +13,9 @@ use super::digest::Digest;
 const SHARDS: usize = 64;
 /// Bytes of a row on disk and in memory.
 const ROW: usize = 24;
-const KIND_BITS: u32 = 2;
+/// The kind, and above it whether the version is open.
+const KIND_BITS: u32 = 3;
+const OPEN: u64 = 1 << 2;
 const OFFSET_BITS: u32 = 46;
 
 /// What a record says of its key.
@@ -33,6 +35,8 @@ pub struct Version {
     pub partition: i32,
     pub offset: i64,
     pub said: Said,
+    /// It may be in the table and need not be.
+    pub is_open: bool,
 }
 
 /// Packed: the key's hash, the row's hash, and partition, offset and kind. Its order is that of key, partition and offset.
@@ -50,6 +54,7 @@ impl Packed {
             Said::Deleted => (1, 0),
             Said::Unreadable => (2, 0),
         };
+        let kind = kind | if version.is_open { OPEN } else { 0 };
         let place =
             (version.partition as u64) << (OFFSET_BITS + KIND_BITS) | (version.offset as u64) << KIND_BITS | kind;
         Self { key: version.key, place, row }
@@ -59,17 +64,16 @@ impl Packed {
         (self.place >> (OFFSET_BITS + KIND_BITS)) as i32
     }
 
-    fn offset(&self) -> i64 {
-        (self.place >> KIND_BITS & ((1 << OFFSET_BITS) - 1)) as i64
+    fn is_open(&self) -> bool {
+        self.place & OPEN != 0
     }
 
-    fn version(&self) -> Version {
-        let said = match self.place & 3 {
+    fn said(&self) -> Said {
+        match self.place & (OPEN - 1) {
             0 => Said::Row(self.row),
             1 => Said::Deleted,
             _ => Said::Unreadable,
-        };
-        Version { key: self.key, partition: self.partition(), offset: self.offset(), said }
+        }
     }
 }
 
@@ -90,46 +94,16 @@ pub enum State {
     Unknown,
 }
 
-/// By partition: records below this offset are in the table for certain.
-#[derive(Clone, Debug, Default)]
-pub struct Settled(Vec<i64>);
-
-impl Settled {
-    /// Nothing is certain of partitions that are not named.
-    pub fn new(offsets: impl IntoIterator<Item = (i32, i64)>) -> Self {
-        let mut settled = Vec::new();
-        for (partition, offset) in offsets {
-            let index = partition.max(0) as usize;
-            settled.resize(settled.len().max(index + 1), 0);
-            settled[index] = offset;
-        }
-        Self(settled)
-    }
-
-    pub fn below(&self, partition: i32) -> i64 {
-        self.0.get(partition as usize).copied().unwrap_or(0)
-    }
-
-    pub fn has(&self, partition: i32, offset: i64) -> bool {
-        offset < self.below(partition)
-    }
-}
-
 pub struct Fold {
     shards: Vec<Mutex<Shard>>,
     /// Rows in a shard before it is squashed, and spilled when that does not help.
     most: usize,
-    settled: Settled,
 }
 
 impl Fold {
-    pub fn new(memory_bytes: usize, settled: Settled) -> Self {
+    pub fn new(memory_bytes: usize) -> Self {
         let most = (memory_bytes / ROW / SHARDS).max(1_024);
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), most, settled }
-    }
-
-    pub fn is_settled(&self, partition: i32, offset: i64) -> bool {
-        self.settled.has(partition, offset)
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), most }
     }
 
     /// For one thread that reads.
@@ -144,7 +118,7 @@ impl Fold {
         if shard.rows.len() < self.most {
             return Ok(());
         }
-        self.squash(&mut shard.rows);
+        squash(&mut shard.rows);
         if shard.rows.len() > self.most / 2 {
             let Shard { rows, spilled } = &mut *shard;
             let file = match spilled {
@@ -162,26 +136,6 @@ impl Fold {
         Ok(())
     }
 
-    /// Sorts, and drops what a later settled version of the same key and partition has replaced.
-    fn squash(&self, rows: &mut Vec<Packed>) {
-        rows.sort_unstable();
-        let mut kept = 0;
-        for at in 0..rows.len() {
-            let row = rows[at];
-            let is_replaced = rows.get(at + 1).is_some_and(|next| {
-                // The same record twice, or a settled one behind it.
-                next.key == row.key
-                    && next.partition() == row.partition()
-                    && (next.place == row.place || self.is_settled(next.partition(), next.offset()))
-            });
-            if !is_replaced {
-                rows[kept] = row;
-                kept += 1;
-            }
-        }
-        rows.truncate(kept);
-    }
-
     /// The states of all keys, shard by shard and in the order of their hashes.
     pub fn each(&self, mut take: impl FnMut(u64, &State)) -> io::Result<Counts> {
         let mut counts = Counts::default();
@@ -189,10 +143,10 @@ impl Fold {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let mut rows = read_back(&mut shard)?;
             rows.extend_from_slice(&shard.rows);
-            self.squash(&mut rows);
+            squash(&mut rows);
             for versions in rows.chunk_by(|a, b| a.key == b.key) {
                 let Some(first) = versions.first() else { continue };
-                let state = self.state(versions, &mut counts);
+                let state = Self::state(versions, &mut counts);
                 take(first.key, &state);
             }
             if shard.spilled.is_none() {
@@ -203,16 +157,15 @@ impl Fold {
         Ok(counts)
     }
 
-    fn state(&self, versions: &[Packed], counts: &mut Counts) -> State {
+    fn state(versions: &[Packed], counts: &mut Counts) -> State {
         counts.keys += 1;
         // The last settled version of each partition, and all that are not.
         let mut allowed: Vec<Option<u64>> = Vec::new();
         let (mut settled, mut in_flight, mut is_unknown) = (0, false, false);
         for version in versions {
-            let is_settled = self.is_settled(version.partition(), version.offset());
-            settled += u32::from(is_settled);
-            in_flight |= !is_settled;
-            match version.version().said {
+            settled += u32::from(!version.is_open());
+            in_flight |= version.is_open();
+            match version.said() {
                 Said::Row(row) => allowed.push(Some(row)),
                 Said::Deleted => allowed.push(None),
                 Said::Unreadable => is_unknown = true,
@@ -239,6 +192,24 @@ impl Fold {
         counts.deleted += u64::from(state.is_none());
         State::Is(state)
     }
+}
+
+/// Sorts, and drops what a later settled version of the same key and partition has replaced.
+fn squash(rows: &mut Vec<Packed>) {
+    rows.sort_unstable();
+    let mut kept = 0;
+    for at in 0..rows.len() {
+        let row = rows[at];
+        let is_replaced = rows.get(at + 1).is_some_and(|next| {
+            // The same record twice, or a settled one behind it.
+            next.key == row.key && next.partition() == row.partition() && (next.place == row.place || !next.is_open())
+        });
+        if !is_replaced {
+            rows[kept] = row;
+            kept += 1;
+        }
+    }
+    rows.truncate(kept);
 }
 
 fn read_back(shard: &mut Shard) -> io::Result<Vec<Packed>> {
@@ -324,13 +295,14 @@ mod tests {
             again in 0..6_000_usize,
         ) {
             // So small that shards are squashed and spilled all the time.
-            let fold = Fold { most: 16, ..Fold::new(0, Settled::new([(0, settled)])) };
+            let fold = Fold { most: 16, ..Fold::new(0) };
             let version = |(offset, (key, said)): (usize, &(u64, Said))| Version {
                 // Two keys for each shard that is used.
                 key: ((*key / 2) << 58) | (key % 2),
                 partition: 0,
                 offset: offset as i64,
                 said: *said,
+                is_open: offset as i64 >= settled,
             };
             let versions: Vec<Version> = records.iter().enumerate().map(version).collect();
             let mut writer = fold.writer();
@@ -367,10 +339,11 @@ mod tests {
 
     #[test]
     fn a_key_in_two_partitions_may_be_either() {
-        let fold = Fold::new(0, Settled::new([(0, 100), (1, 100)]));
+        let fold = Fold::new(0);
         let mut writer = fold.writer();
         for (partition, row) in [(0, 1), (1, 2), (1, 3)] {
-            writer.push(&Version { key: 9, partition, offset: row, said: Said::Row(row as u64) }).unwrap();
+            let said = Said::Row(row as u64);
+            writer.push(&Version { key: 9, partition, offset: row, said, is_open: false }).unwrap();
         }
         writer.end().unwrap();
         let mut states = Vec::new();
@@ -381,11 +354,11 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_leaves_all_open() {
-        let fold = Fold::new(0, Settled::new([(0, 10)]));
+        let fold = Fold::new(0);
         let mut writer = fold.writer();
-        writer.push(&Version { key: 1, partition: 0, offset: 1, said: Said::Unreadable }).unwrap();
-        writer.push(&Version { key: 1, partition: 0, offset: 2, said: Said::Row(5) }).unwrap();
-        writer.push(&Version { key: 2, partition: 0, offset: 3, said: Said::Unreadable }).unwrap();
+        for (key, offset, said) in [(1, 1, Said::Unreadable), (1, 2, Said::Row(5)), (2, 3, Said::Unreadable)] {
+            writer.push(&Version { key, partition: 0, offset, said, is_open: false }).unwrap();
+        }
         writer.end().unwrap();
         let mut states = BTreeMap::new();
         fold.each(|key, state| _ = states.insert(key, state.clone())).unwrap();

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::DriftError;
 use super::digest::{Method, Spans};
-use super::record::{Parser, Says};
+use super::record::Says;
 use super::shape::Row;
 use super::topic::Take;
+use super::witness::Witness;
 use crate::identify::hash::checksum;
 use crate::wire::Record;
 
@@ -21,6 +22,8 @@ pub struct Version {
     /// As in every sighting.
     pub checksum: u64,
     pub content: Content,
+    /// It may be in the table and need not be.
+    pub is_open: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,13 +51,13 @@ impl History {
     }
 
     /// The last settled version of each partition, then all that are not settled.
-    pub fn allowed(&self, is_settled: impl Fn(i32, i64) -> bool) -> (Vec<&Version>, Vec<&Version>) {
+    pub fn allowed(&self) -> (Vec<&Version>, Vec<&Version>) {
         let mut last: BTreeMap<i32, &Version> = BTreeMap::new();
         let mut open = Vec::new();
         for version in &self.versions {
-            match is_settled(version.partition, version.offset) {
-                true => _ = last.insert(version.partition, version),
-                false => open.push(version),
+            match version.is_open {
+                false => _ = last.insert(version.partition, version),
+                true => open.push(version),
             }
         }
         (last.into_values().collect(), open)
@@ -66,7 +69,7 @@ pub type Histories = BTreeMap<Vec<String>, History>;
 
 pub struct HistoryTake<'s> {
     wanted: &'s BTreeSet<u64>,
-    parser: Parser<'s>,
+    witness: Witness<'s>,
     keys: usize,
     method: Method,
     spans: Spans,
@@ -74,16 +77,15 @@ pub struct HistoryTake<'s> {
 }
 
 impl<'s> HistoryTake<'s> {
-    pub fn new(wanted: &'s BTreeSet<u64>, parser: Parser<'s>, keys: usize, method: Method) -> Self {
-        Self { wanted, parser, keys, method, spans: Spans::default(), histories: Histories::new() }
+    pub fn new(wanted: &'s BTreeSet<u64>, witness: Witness<'s>, keys: usize, method: Method) -> Self {
+        Self { wanted, witness, keys, method, spans: Spans::default(), histories: Histories::new() }
     }
 }
 
 impl Take for HistoryTake<'_> {
     fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError> {
-        let Ok(says) = self.parser.read(record.key, record.value, &mut self.spans) else { return Ok(()) };
-        let is_wanted = says != Says::Nothing && self.wanted.contains(&self.method.key(&self.spans, self.keys));
-        if !is_wanted {
+        let Ok(Some((says, is_open))) = self.witness.read(partition, record, &mut self.spans) else { return Ok(()) };
+        if !self.wanted.contains(&self.method.key(&self.spans, self.keys)) {
             return Ok(());
         }
         let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
@@ -95,7 +97,7 @@ impl Take for HistoryTake<'_> {
             Says::Deleted | Says::Nothing => Content::Deleted,
         };
         let (offset, timestamp) = (record.offset, record.timestamp);
-        let version = Version { partition, offset, timestamp, checksum: checksum(record), content };
+        let version = Version { partition, offset, timestamp, checksum: checksum(record), content, is_open };
         self.histories.entry(keys).or_default().push(version);
         Ok(())
     }

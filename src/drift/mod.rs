@@ -6,6 +6,7 @@
 //! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings
 //! * `sink`: a topic and the table it is written to; `tables`: two tables; `agree`: which of their columns can be compared
 //! * `mirror`, `align`: a topic and its copy
+//! * `repair`: what would make the second store as the first; `recheck`: whether it did
 //!
 //! Every claim rests on a cut: positions between which a record may or may not have arrived yet. What lies between them may
 //! be any of several versions, and everything else must be exactly one.
@@ -14,6 +15,7 @@ mod agree;
 mod align;
 pub mod canon;
 mod cells;
+mod cut;
 mod digest;
 pub mod explain;
 mod fold;
@@ -22,7 +24,9 @@ mod history;
 mod localise;
 mod mirror;
 pub mod place;
+pub mod recheck;
 mod record;
+pub mod repair;
 mod say;
 mod shape;
 mod sink;
@@ -30,9 +34,11 @@ pub mod table;
 mod tables;
 mod topic;
 mod verdict;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,6 +48,8 @@ use crate::audit::verdict::Report;
 use crate::engine::Progress;
 use crate::source::{Properties, SourceError};
 use place::Place;
+use recheck::Recheck;
+use repair::{Fix, RepairFile};
 use table::{Chosen, Limits};
 
 const PAUSE: Duration = Duration::from_millis(50);
@@ -57,6 +65,10 @@ pub struct Settings {
     pub group: Option<String>,
     /// How long a record may take into the table where no group tells, and how long to wait before what differs is read again.
     pub settle: Duration,
+    /// How long a captured topic may take until it has what the table's snapshot sees.
+    pub wait: Duration,
+    /// Write a message into the log of a captured table's database.
+    pub mark: bool,
     pub chosen: Chosen,
     pub limits: Limits,
     pub memory_bytes: usize,
@@ -64,6 +76,10 @@ pub struct Settings {
     pub most_findings: usize,
     /// Findings tell hashes instead of values.
     pub redact: bool,
+    /// Where to write what would repair the second store.
+    pub repair: Option<RepairFile>,
+    /// Look at these keys alone.
+    pub recheck: Option<Recheck>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +100,8 @@ pub enum DriftError {
         "more than {0} keys are in flight: the group is too far behind to compare; try again when it has caught up"
     )]
     InFlight(usize),
+    #[error("writing {path}: {source}; the stores were compared, and nothing was changed")]
+    Repair { path: PathBuf, source: io::Error },
     #[error("a reader thread died; this is a bug in sordini")]
     Thread,
 }
@@ -94,6 +112,7 @@ struct Told {
     summary: DriftSummary,
     samples: Vec<String>,
     findings: Vec<Finding>,
+    fixes: Vec<Fix>,
 }
 
 /// What looks wrong may only be late: some time passes before it is looked at again.

@@ -60,6 +60,8 @@ pub struct PostgresPlace {
     pub key: Vec<String>,
     pub tls: TlsMode,
     pub root_certificate: Option<String>,
+    /// The replication slot by which changes of the table are captured.
+    pub slot: Option<String>,
 }
 
 /// libpq's `sslmode`, and MySQL's `ssl-mode`.
@@ -184,7 +186,8 @@ fn topic(rest: &str, options: Options) -> Result<TopicPlace, PlaceError> {
 }
 
 fn postgres(scheme: &str, rest: &str, options: Options) -> Result<PostgresPlace, PlaceError> {
-    let (mut table, mut key, mut tls, mut root_certificate) = (String::new(), Vec::new(), TlsMode::Prefer, None);
+    let (mut table, mut key, mut tls) = (String::new(), Vec::new(), TlsMode::Prefer);
+    let (mut root_certificate, mut slot) = (None, None);
     let mut theirs = Vec::new();
     for (name, value) in options {
         match name.as_str() {
@@ -192,6 +195,7 @@ fn postgres(scheme: &str, rest: &str, options: Options) -> Result<PostgresPlace,
             "key" => key = columns(&value),
             "sslmode" => tls = tls_mode(value)?,
             "sslrootcert" => root_certificate = Some(value),
+            "slot" => slot = Some(value),
             _ => {
                 let encode = |text: &str| {
                     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
@@ -205,7 +209,7 @@ fn postgres(scheme: &str, rest: &str, options: Options) -> Result<PostgresPlace,
         return Err(PlaceError::Missing { store: "postgres", what: "table", expected });
     }
     let query = if theirs.is_empty() { String::new() } else { format!("?{}", theirs.join("&")) };
-    Ok(PostgresPlace { url: format!("{scheme}://{rest}{query}"), table, key, tls, root_certificate })
+    Ok(PostgresPlace { url: format!("{scheme}://{rest}{query}"), table, key, tls, root_certificate, slot })
 }
 
 fn tls_mode(value: String) -> Result<TlsMode, PlaceError> {

@@ -8,9 +8,13 @@ use serde_json::value::RawValue;
 use super::canon::json::Text;
 use super::canon::time::Unit;
 use super::canon::{Canonical, Given, Misfit};
+use super::cut::Origin;
 use super::digest::Spans;
 use super::place::{Form, KeyFrom, TopicPlace};
 use super::shape::{Column, Shape};
+use envelope::Envelope;
+
+pub mod envelope;
 
 /// What a record says. The texts are in the spans: of the key alone, or of key and row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +73,8 @@ pub struct Parser<'s> {
     form: Form,
     unit: Option<Unit>,
     pub relaxed: Relaxed,
+    /// Of the last record, where it was a change event.
+    pub origin: Option<Origin>,
 }
 
 impl<'s> Parser<'s> {
@@ -76,12 +82,13 @@ impl<'s> Parser<'s> {
         let relaxed = Relaxed::new(shape.values.len());
         // JavaScript's and Java's clocks count milliseconds; Debezium goes by the column.
         let unit = place.time.or((place.form == Form::Json).then_some(Unit::Millis));
-        Self { shape, key: place.key.clone(), form: place.form, unit, relaxed }
+        Self { shape, key: place.key.clone(), form: place.form, unit, relaxed, origin: None }
     }
 
     /// The texts of the record go into `spans`.
     pub fn read(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, spans: &mut Spans) -> Result<Says, Unusable> {
         spans.clear();
+        self.origin = None;
         match self.form {
             Form::Json => self.plain(key, value, spans),
             Form::Debezium => self.envelope(key, value, spans),
@@ -112,6 +119,7 @@ impl<'s> Parser<'s> {
             return Ok(Says::Deleted);
         };
         let envelope = Envelope::of(value).ok_or(Unusable::NoJson("value"))?;
+        self.origin = Some(envelope.origin());
         let state = match envelope.op {
             Some("c" | "u" | "r") => envelope.after,
             Some("d") => envelope.before,
@@ -270,30 +278,6 @@ impl<'de> Visitor<'de> for Members<'_> {
 
 fn column(shape: &Shape, index: usize) -> Option<&Column> {
     shape.keys.get(index).or_else(|| shape.values.get(index.checked_sub(shape.keys.len())?))
-}
-
-/// Debezium's event, without its schema.
-#[derive(serde::Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, default)]
-    op: Option<&'a str>,
-    #[serde(borrow, default)]
-    before: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    after: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    payload: Option<&'a RawValue>,
-}
-
-impl<'a> Envelope<'a> {
-    fn of(value: &'a [u8]) -> Option<Self> {
-        let mut json = serde_json::Deserializer::from_slice(value);
-        let envelope = <Self as serde::Deserialize>::deserialize(&mut json).ok()?;
-        match envelope.payload.filter(|_| envelope.op.is_none()) {
-            Some(payload) => serde_json::from_str(payload.get()).ok(),
-            None => Some(envelope),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -203,7 +203,8 @@ pub fn count(summary: &mut DriftSummary, finding: &Finding) {
 }
 
 pub fn report(settings: &Settings, told: Told, is_stopped: bool, took: Duration) -> Report {
-    let Told { read, summary, samples, mut findings } = told;
+    let Told { read, mut summary, samples, mut findings, fixes: _ } = told;
+    summary.is_redacted = settings.redact;
     findings.extend(read.findings);
     findings.sort_by_cached_key(|finding| {
         (finding.kind, finding.key.as_ref().map(|key| format!("{key:?}")), finding.id.clone())
@@ -242,21 +243,40 @@ pub fn report(settings: &Settings, told: Told, is_stopped: bool, took: Duration)
     Report { findings, coverage: read.coverage, pictures: Vec::new(), summary }
 }
 
-fn notes(settings: &Settings, summary: &DriftSummary, is_empty: bool) -> Vec<String> {
-    let mut notes = Vec::new();
-    match (summary.claim, &settings.group) {
-        (Claim::Bracketed, Some(group)) => notes.push(format!(
+fn note_of_claim(settings: &Settings, summary: &DriftSummary) -> Option<String> {
+    Some(match (summary.claim, &summary.snapshot, &settings.group) {
+        (Claim::Exact, Some(snapshot), _) => {
+            format!(
+                "exact: the topic's events were taken by the transactions that the table's snapshot sees ({snapshot})"
+            )
+        }
+        (_, Some(snapshot), _) => format!(
+            "heuristic: within {} no event or replication slot showed that the topic has all of the snapshot ({snapshot}); \
+             let the connector send heartbeats, name its slot with slot=…, or raise --wait",
+            humantime::format_duration(settings.wait)
+        ),
+        (Claim::Bracketed, None, Some(group)) => format!(
             "bracketed by the offsets of group {group}: {} had a record on its way and may be any version since",
             plural(summary.in_flight, "key")
-        )),
-        (Claim::Heuristic, _) => notes.push(format!(
+        ),
+        (Claim::Heuristic, None, _) => format!(
             "heuristic: no --group tells how far the writer is; records older than {} are taken to have arrived",
             humantime::format_duration(settings.settle)
-        )),
-        _ => {}
+        ),
+        _ => return None,
+    })
+}
+
+fn notes(settings: &Settings, summary: &DriftSummary, is_empty: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    notes.extend(note_of_claim(settings, summary));
+    if let Some(recheck) = &settings.recheck {
+        let keys = plural(recheck.len() as u64, "key");
+        notes.push(format!("only {keys} of {} were looked at, nothing else", recheck.path.display()));
     }
     if is_empty {
-        notes.push("both stores are empty: nothing was compared".to_owned());
+        let why = if settings.recheck.is_some() { "the report has no keys" } else { "both stores are empty" };
+        notes.push(format!("{why}: nothing was compared"));
     }
     for (column, count) in &summary.absent {
         let records = plural(*count, "record");

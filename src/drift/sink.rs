@@ -4,26 +4,31 @@
 //! committed offset is in the snapshot: the group commits what it has written. One above the end is not. A key without a
 //! record between the two must be exactly what the topic says; one with such records may be any of them. A sink that crashes
 //! and writes again only goes back to records above its committed offset.
+//!
+//! `captured`: the other way round, where the topic holds the changes of the table.
 
+mod captured;
 mod take;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+use super::cut::{Settled, Sight};
 use super::digest::{BUCKETS, Digest, Method, Spans, bucket_of};
-use super::fold::{Fold, Settled, State, certain};
+use super::fold::{Fold, State, certain};
 use super::history::{self, Histories, HistoryTake};
 use super::localise::{Localised, Side, localise};
 use super::place::TopicPlace;
-use super::record::Parser;
+use super::repair::Fix;
 use super::say::{self, Difference, Stores};
 use super::shape::{Rows, by_key, rows_of};
 use super::table::{Sum, Table};
 use super::topic::{self, Opened, Read};
 use super::verdict::{Verdict, judge};
+use super::witness::Witness;
 use super::{DriftError, Settings, Told, note};
 use crate::audit::drift::{Claim, Cut, DriftSummary};
 use crate::audit::finding::Grade;
@@ -40,15 +45,26 @@ pub fn compare(
 ) -> Result<Report, DriftError> {
     let began = Instant::now();
     let (properties, method) = (place.properties(settings), table.method());
-    let sink = Sink { settings, place, properties, method, progress };
-    let (mut told, suspects) = sink.look(table)?;
+    let is_captured = settings.group.is_none() && captured::is_captured_from(table, place, &properties)?;
+    let sink = Sink { settings, place, properties, method, progress, is_captured };
+    let (mut told, suspects) = match &settings.recheck {
+        Some(recheck) => sink.named(table, &recheck.keys(table.shape())?),
+        None => sink.first_look(table)?,
+    };
     if !suspects.is_empty() && !progress.is_stopped() {
-        super::pause(settings, progress);
+        if settings.recheck.is_none() {
+            super::pause(settings, progress);
+        }
         sink.confirm(table, suspects, &mut told)?;
     }
     told.summary.table_bytes = table.bytes();
-    let unjudged = unjudged(settings, &told.summary.cuts, &told.read);
-    told.read.unread.extend(unjudged);
+    if let Some(file) = &settings.repair {
+        file.write(settings, table, &told.summary, &told.fixes)?;
+    }
+    if !is_captured {
+        let unjudged = unjudged(settings, &told.summary.cuts, &told.read);
+        told.read.unread.extend(unjudged);
+    }
     Ok(say::report(settings, told, progress.is_stopped(), began.elapsed()))
 }
 
@@ -58,22 +74,24 @@ struct Sink<'a> {
     properties: Properties,
     method: Method,
     progress: &'a Arc<Progress>,
+    /// The topic holds the table's changes, and nobody writes the table from it.
+    is_captured: bool,
 }
 
 /// Both ends of a cut, and the topic opened at the second one.
 struct Bracket {
-    settled: Settled,
+    sight: Sight,
     cuts: Vec<Cut>,
     opened: Opened,
+    claim: Claim,
 }
 
 impl Sink<'_> {
-    fn claim(&self) -> Claim {
-        if self.settings.group.is_some() { Claim::Bracketed } else { Claim::Heuristic }
-    }
-
     /// Takes the snapshot of the table between the two ends of the cut.
-    fn bracket(&self, table: &mut dyn Table) -> Result<Bracket, DriftError> {
+    fn bracket(&self, table: &mut dyn Table, wait: Duration) -> Result<Bracket, DriftError> {
+        if self.is_captured {
+            return self.captured(table, wait);
+        }
         let topic = &self.place.topic;
         let committed = match &self.settings.group {
             Some(group) => match topic::committed(&self.properties, topic, group) {
@@ -95,18 +113,63 @@ impl Sink<'_> {
             end: info.until.unwrap_or(info.from),
         };
         let cuts = opened.partitions.iter().map(cut).collect();
-        Ok(Bracket { settled, cuts, opened })
+        let claim = if self.settings.group.is_some() { Claim::Bracketed } else { Claim::Heuristic };
+        Ok(Bracket { sight: Sight::Offsets(settled), cuts, opened, claim })
     }
 
-    /// The first look at everything, and the keys that look wrong.
-    fn look(&self, table: &mut dyn Table) -> Result<(Told, BTreeSet<u64>), DriftError> {
-        let Bracket { settled, cuts, opened } = self.bracket(table)?;
+    fn first_look(&self, table: &mut dyn Table) -> Result<(Told, BTreeSet<u64>), DriftError> {
+        let mut wait = self.settings.settle;
+        let until = Instant::now() + self.settings.wait;
+        loop {
+            let (mut told, suspects) = self.look(table, wait)?;
+            let is_late = self.is_captured && told.summary.claim == Claim::Heuristic;
+            if is_late && suspects.is_empty() && told.read.unread.is_empty() {
+                // Nothing can be missing from the topic where it says what the table says.
+                told.summary.claim = Claim::Exact;
+                return Ok((told, suspects));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if !is_late || left.is_zero() || self.progress.is_stopped() {
+                return Ok((told, suspects));
+            }
+            wait = (wait * 2).min(left);
+        }
+    }
+
+    /// What there is to tell when these keys are looked at, and no other.
+    fn named(&self, table: &dyn Table, keys: &[Vec<String>]) -> (Told, BTreeSet<u64>) {
+        let first = format!("topic {}", self.place.topic);
+        let claim = if self.is_captured { Claim::Exact } else { Claim::Heuristic };
+        let claim = if self.settings.group.is_some() { Claim::Bracketed } else { claim };
+        let mut summary = DriftSummary::new(first, table.name().to_owned(), claim);
+        summary.columns = table.shape().columns().map(|column| column.name.clone()).collect();
+        summary.keys = keys.len() as u64;
+        summary.suspects = summary.keys;
+        summary.located_by = "recheck".to_owned();
+        let suspects = self.hashes(keys);
+        let (samples, findings, fixes) = Default::default();
+        (Told { read: Read::default(), summary, samples, findings, fixes }, suspects)
+    }
+
+    fn hashes(&self, keys: &[Vec<String>]) -> BTreeSet<u64> {
+        let mut spans = Spans::default();
+        let hash = |key: &Vec<String>| {
+            spans.clear();
+            key.iter().for_each(|text| spans.push(Some(text.as_bytes())));
+            self.method.key(&spans, key.len())
+        };
+        keys.iter().map(hash).collect()
+    }
+
+    /// At everything; the keys that look wrong.
+    fn look(&self, table: &mut dyn Table, wait: Duration) -> Result<(Told, BTreeSet<u64>), DriftError> {
+        let Bracket { sight, cuts, opened, claim } = self.bracket(table, wait)?;
         let shape = table.shape().clone();
-        let fold = Fold::new(self.settings.memory_bytes, settled);
+        let fold = Fold::new(self.settings.memory_bytes);
         // The database adds up while the topic is read.
         let ((read, takers), mut second) = std::thread::scope(|scope| {
             let adding = scope.spawn(|| table.sums());
-            let read = opened.read(self.progress, || FoldTake::new(&shape, self.place, &fold, self.method));
+            let read = opened.read(self.progress, || FoldTake::new(&shape, self.place, &sight, &fold, self.method));
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
             Ok::<_, DriftError>((read?, sums?))
         })?;
@@ -115,8 +178,9 @@ impl Sink<'_> {
             taken.add(taker.end()?);
         }
         let first = format!("topic {}", self.place.topic);
-        let mut summary = DriftSummary::new(first, table.name().to_owned(), self.claim());
+        let mut summary = DriftSummary::new(first, table.name().to_owned(), claim);
         summary.cuts = cuts;
+        summary.snapshot = snapshot(&sight);
         summary.columns = shape.columns().map(|column| column.name.clone()).collect();
         summary.rows = second.iter().map(|sum| sum.count.max(0) as u64).sum();
         let (first, open) = sums_of(&fold, &mut summary)?;
@@ -134,41 +198,52 @@ impl Sink<'_> {
         summary.suspects = suspects.len() as u64;
         summary.located_by = format!("{how:?}").to_lowercase();
         taken.count(&shape, &mut summary);
-        Ok((Told { read, summary, samples: taken.samples, findings: Vec::new() }, suspects))
+        Ok((Told { read, summary, samples: taken.samples, findings: Vec::new(), fixes: Vec::new() }, suspects))
     }
 
     /// Looks again at what looked wrong, under a new bracket, with all versions of each key.
     fn confirm(&self, table: &mut dyn Table, mut suspects: BTreeSet<u64>, told: &mut Told) -> Result<(), DriftError> {
         super::limit(self.settings, &mut suspects, &mut told.summary);
-        let Bracket { settled, cuts, opened } = self.bracket(table)?;
+        // What did not show itself before has had its time.
+        let is_late = told.summary.claim == Claim::Heuristic;
+        let wait = if is_late { self.settings.settle } else { self.settings.wait };
+        let Bracket { sight, cuts, opened, claim } = self.bracket(table, wait)?;
         let shape = table.shape().clone();
         let keys = shape.keys.len();
-        let (mut read, takers) = opened
-            .read(self.progress, || HistoryTake::new(&suspects, Parser::new(&shape, self.place), keys, self.method))?;
+        let taker = || HistoryTake::new(&suspects, Witness::new(&shape, self.place, &sight), keys, self.method);
+        let (mut read, takers) = opened.read(self.progress, taker)?;
         let histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
         let rows = self.rows(table, &suspects, &histories)?;
         table.end()?;
+        let is_trimmed = read.is_trimmed;
         told.summary.cuts = cuts;
-        told.read.unread.append(&mut read.unread);
+        told.summary.snapshot = snapshot(&sight);
+        told.summary.claim = told.summary.claim.max(claim);
+        if self.settings.recheck.is_some() {
+            told.summary.rows = rows.values().map(Vec::len).sum::<usize>() as u64;
+            told.read = read;
+        } else {
+            told.read.unread.append(&mut read.unread);
+        }
         let is_whole = told.read.unread.is_empty();
         // A key of which no record was read may have had one.
-        let is_trimmed = told.read.is_trimmed || read.is_trimmed || !is_whole;
+        let is_trimmed = told.read.is_trimmed || is_trimmed || !is_whole;
         let stores = Stores { first: &self.place.topic, second: table.name(), shape: &shape };
         let mut subjects: BTreeSet<&Vec<String>> = histories.keys().collect();
         subjects.extend(rows.keys());
         for key in subjects {
-            let is_settled = |partition, offset| settled.has(partition, offset);
-            let verdict = judge(histories.get(key), rows_of(&rows, key), is_settled, is_trimmed);
+            let verdict = judge(histories.get(key), rows_of(&rows, key), is_trimmed);
             if let Verdict::Unverifiable(reason) = verdict {
                 note(&mut told.summary.unverifiable, reason, 1);
             }
             let Some(difference) = Difference::of(key, &verdict) else { continue };
             let mut finding = difference.finding(self.settings, &stores);
-            if self.claim() == Claim::Heuristic || !is_whole {
+            if told.summary.claim == Claim::Heuristic || !is_whole {
                 // A slow writer looks the same, and so does a record that could not be read.
                 finding.grade = Grade::Possible;
             }
             let finding = say::with_records(finding, &self.place.topic, &verdict);
+            told.fixes.push(Fix::new(&finding, key, difference.expected, difference.actual));
             say::count(&mut told.summary, &finding);
             told.findings.push(finding);
         }
@@ -177,20 +252,25 @@ impl Sink<'_> {
 
     /// By their keys, and by the hashes of those that the topic never had.
     fn rows(&self, table: &mut dyn Table, suspects: &BTreeSet<u64>, histories: &Histories) -> Result<Rows, DriftError> {
-        let known: Vec<Vec<String>> = histories.keys().cloned().collect();
-        let mut spans = Spans::default();
-        let mut hash = |key: &Vec<String>| {
-            spans.clear();
-            key.iter().for_each(|text| spans.push(Some(text.as_bytes())));
-            self.method.key(&spans, key.len())
-        };
-        let with_texts: BTreeSet<u64> = known.iter().map(&mut hash).collect();
+        let mut known: BTreeSet<Vec<String>> = histories.keys().cloned().collect();
+        if let Some(recheck) = &self.settings.recheck {
+            known.extend(recheck.keys(table.shape())?);
+        }
+        let known: Vec<Vec<String>> = known.into_iter().collect();
+        let with_texts = self.hashes(&known);
         let without: Vec<u64> = suspects.difference(&with_texts).copied().collect();
         let mut found = table.rows(&known)?;
         if !without.is_empty() {
             found.extend(table.rows_by_hash(&without)?);
         }
         Ok(by_key(found))
+    }
+}
+
+fn snapshot(sight: &Sight) -> Option<String> {
+    match sight {
+        Sight::Offsets(_) => None,
+        Sight::Transactions { snapshot, .. } => Some(snapshot.to_string()),
     }
 }
 

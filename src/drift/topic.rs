@@ -28,6 +28,21 @@ pub struct Opened {
 
 /// All partitions when none are named. The ends are those of now: everything that was written before this call lies below them.
 pub fn open(properties: &Properties, topic: &str, start: Start, partitions: &[i32]) -> Result<Opened, DriftError> {
+    opened(properties, topic, start, partitions, &BTreeMap::new())
+}
+
+/// From these offsets on, where they are still there.
+pub fn open_at(properties: &Properties, topic: &str, positions: &BTreeMap<i32, i64>) -> Result<Opened, DriftError> {
+    opened(properties, topic, Start::Beginning, &[], positions)
+}
+
+fn opened(
+    properties: &Properties,
+    topic: &str,
+    start: Start,
+    partitions: &[i32],
+    positions: &BTreeMap<i32, i64>,
+) -> Result<Opened, DriftError> {
     let selection = Selection {
         topics: vec![topic.to_owned()],
         partitions: partitions.to_vec(),
@@ -36,7 +51,10 @@ pub fn open(properties: &Properties, topic: &str, start: Start, partitions: &[i3
         follow: false,
     };
     let mut source: Box<dyn Source> = Box::new(KafkaSource::connect(properties, selection)?);
-    let partitions = source.partitions()?;
+    let mut partitions = source.partitions()?;
+    for info in &mut partitions {
+        info.from = positions.get(&info.partition).map_or(info.from, |position| info.from.max(*position));
+    }
     let refused = source.refused();
     let assignment = |(index, info): (usize, &PartitionInfo)| Assignment {
         index: index as u32,

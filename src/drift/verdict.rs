@@ -34,12 +34,7 @@ pub enum Verdict {
 }
 
 /// `is_trimmed`: records may have left the topic from its front.
-pub fn judge(
-    history: Option<&History>,
-    rows: &[Row],
-    is_settled: impl Fn(i32, i64) -> bool,
-    is_trimmed: bool,
-) -> Verdict {
+pub fn judge(history: Option<&History>, rows: &[Row], is_trimmed: bool) -> Verdict {
     if rows.len() > 1 {
         return Verdict::Repeated { rows: rows.to_vec() };
     }
@@ -51,7 +46,7 @@ pub fn judge(
             Some(actual) => Verdict::Extra { deleted: None, actual: actual.clone() },
         };
     };
-    let (settled, open) = history.allowed(is_settled);
+    let (settled, open) = history.allowed();
     let is_allowed = |version: &&Version| match &version.content {
         Content::Row(row) => actual == Some(row),
         Content::Deleted => actual.is_none(),
@@ -109,21 +104,22 @@ mod tests {
         Row { keys: vec!["1".to_owned()], values: vec![Some(text.to_owned())] }
     }
 
-    fn history(texts: &[Option<&str>]) -> History {
+    /// `settled` versions are certain.
+    fn history(texts: &[Option<&str>], settled: i64) -> History {
         let version = |(offset, text): (usize, &Option<&str>)| Version {
             partition: 0,
             offset: offset as i64,
             timestamp: 1_000 * offset as i64,
             checksum: 0,
             content: text.map_or(Content::Deleted, |text| Content::Row(row(text))),
+            is_open: offset as i64 >= settled,
         };
         History { versions: texts.iter().enumerate().map(version).collect(), forgotten: 0 }
     }
 
-    /// `settled` versions of the history are certain.
     fn judged(texts: &[Option<&str>], settled: i64, actual: Option<&str>) -> String {
         let rows: Vec<Row> = actual.map(row).into_iter().collect();
-        match judge(Some(&history(texts)), &rows, |_, offset| offset < settled, false) {
+        match judge(Some(&history(texts, settled)), &rows, false) {
             Verdict::Fine => "fine".to_owned(),
             Verdict::Missing { expected } => format!("missing {}", expected.offset),
             Verdict::Extra { deleted, .. } => format!("extra {:?}", deleted.map(|version| version.offset)),
@@ -161,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_row_without_a_record_is_extra_only_where_no_record_can_have_left() {
-        assert!(matches!(judge(None, &[row("a")], |_, _| true, false), Verdict::Extra { deleted: None, .. }));
-        assert_eq!(judge(None, &[row("a")], |_, _| true, true), Verdict::Unverifiable("retention"));
-        assert!(matches!(judge(None, &[row("a"), row("b")], |_, _| true, false), Verdict::Repeated { .. }));
+        assert!(matches!(judge(None, &[row("a")], false), Verdict::Extra { deleted: None, .. }));
+        assert_eq!(judge(None, &[row("a")], true), Verdict::Unverifiable("retention"));
+        assert!(matches!(judge(None, &[row("a"), row("b")], false), Verdict::Repeated { .. }));
     }
 }

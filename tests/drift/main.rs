@@ -1,5 +1,6 @@
 //! `sordini drift` against a real Kafka and real databases.
 
+mod captured;
 mod common;
 mod engines;
 mod load;
@@ -7,6 +8,7 @@ mod mirror;
 mod mysql;
 mod mysql_trouble;
 mod oracle;
+mod repair;
 mod sqlite;
 mod tables;
 mod trouble;

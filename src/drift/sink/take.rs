@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use crate::audit::drift::DriftSummary;
+use crate::drift::cut::Sight;
 use crate::drift::digest::{Method, Spans};
 use crate::drift::fold::{Fold, Said, Version, Writer};
 use crate::drift::place::TopicPlace;
-use crate::drift::record::{Parser, Relaxed, Says, Unusable};
+use crate::drift::record::{Relaxed, Says, Unusable};
 use crate::drift::shape::Shape;
 use crate::drift::topic::Take;
+use crate::drift::witness::Witness;
 use crate::drift::{DriftError, note};
 use crate::wire::Record;
 
@@ -21,8 +23,7 @@ const SAMPLES: usize = 10;
 
 /// Folds records.
 pub struct FoldTake<'f> {
-    parser: Parser<'f>,
-    fold: &'f Fold,
+    witness: Witness<'f>,
     writer: Writer<'f>,
     keys: usize,
     method: Method,
@@ -32,36 +33,38 @@ pub struct FoldTake<'f> {
 
 impl Take for FoldTake<'_> {
     fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError> {
-        let (key, said) = match self.parser.read(record.key, record.value, &mut self.spans) {
-            Ok(Says::Nothing) => return Ok(()),
-            Ok(Says::Row) => {
-                let digest = self.method.of(&self.spans, self.keys);
-                (digest.key, Said::Row(digest.row))
-            }
-            Ok(Says::Deleted) => (self.method.key(&self.spans, self.keys), Said::Deleted),
-            Ok(Says::Unreadable(why)) => {
-                self.sample(partition, record.offset, &why);
-                (self.method.key(&self.spans, self.keys), Said::Unreadable)
-            }
+        let (says, is_open) = match self.witness.read(partition, record, &mut self.spans) {
+            Ok(Some(said)) => said,
+            Ok(None) => return Ok(()),
             Err(why) => {
                 note(&mut self.taken.unusable, "unusable-record", 1);
                 self.sample(partition, record.offset, &why);
                 return Ok(());
             }
         };
-        if said == Said::Unreadable || !self.fold.is_settled(partition, record.offset) {
+        let (key, said) = match says {
+            Says::Row => {
+                let digest = self.method.of(&self.spans, self.keys);
+                (digest.key, Said::Row(digest.row))
+            }
+            Says::Deleted | Says::Nothing => (self.method.key(&self.spans, self.keys), Said::Deleted),
+            Says::Unreadable(why) => {
+                self.sample(partition, record.offset, &why);
+                (self.method.key(&self.spans, self.keys), Said::Unreadable)
+            }
+        };
+        if said == Said::Unreadable || is_open {
             self.remember(key)?;
         }
-        let version = Version { key, partition, offset: record.offset, said };
+        let version = Version { key, partition, offset: record.offset, said, is_open };
         self.writer.push(&version).map_err(DriftError::Disk)
     }
 }
 
 impl<'f> FoldTake<'f> {
-    pub fn new(shape: &'f Shape, place: &TopicPlace, fold: &'f Fold, method: Method) -> Self {
+    pub fn new(shape: &'f Shape, place: &TopicPlace, sight: &'f Sight, fold: &'f Fold, method: Method) -> Self {
         Self {
-            parser: Parser::new(shape, place),
-            fold,
+            witness: Witness::new(shape, place, sight),
             writer: fold.writer(),
             keys: shape.keys.len(),
             method,
@@ -73,7 +76,7 @@ impl<'f> FoldTake<'f> {
     /// Everything is in the fold then.
     pub fn end(self) -> Result<Taken, DriftError> {
         self.writer.end().map_err(DriftError::Disk)?;
-        Ok(Taken { relaxed: self.parser.relaxed, ..self.taken })
+        Ok(Taken { relaxed: self.witness.parser.relaxed, ..self.taken })
     }
 
     fn sample(&mut self, partition: i32, offset: i64, why: &Unusable) {

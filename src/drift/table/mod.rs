@@ -17,8 +17,10 @@ use std::time::Duration;
 use super::DriftError;
 use super::canon::Type;
 use super::cells::Cells;
+use super::cut::Snapshot;
 use super::digest::{Digest, Method};
 use super::place::Place;
+use super::repair::Fix;
 use super::shape::{Row, Shape};
 
 #[derive(Clone, Debug, Default)]
@@ -104,6 +106,41 @@ pub trait Table: Send {
 
     /// Rows whose key has one of these hashes; reads all of the table.
     fn rows_by_hash(&mut self, keys: &[u64]) -> Result<Vec<Row>, DriftError>;
+
+    /// Database, schema and name, as change events captured from it tell them.
+    fn captured_as(&self) -> Option<[String; 3]> {
+        None
+    }
+
+    /// Which transactions are visible since [`Table::begin`]; `None` where the database does not tell.
+    fn snapshot(&mut self) -> Result<Option<Snapshot>, DriftError> {
+        Ok(None)
+    }
+
+    /// Writes a message into its log, so that what captures it has something to pass on.
+    fn mark(&mut self) -> Result<(), DriftError> {
+        Ok(())
+    }
+
+    /// Up to where in its log what was captured has been confirmed; `None` where nothing says so.
+    fn confirmed(&mut self) -> Result<Option<u64>, DriftError> {
+        Ok(None)
+    }
+
+    /// What a file of its repairing statements begins with; `None` where sordini writes none.
+    fn repair_head(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The statement that makes this row as it should be, if it is still as it was found.
+    fn repair(&self, _fix: &Fix) -> Option<String> {
+        None
+    }
+
+    /// The condition that finds this key.
+    fn key_filter(&self, _key: &[String]) -> Option<String> {
+        None
+    }
 
     /// Bytes that came from the server.
     fn bytes(&self) -> u64;

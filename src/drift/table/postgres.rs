@@ -1,6 +1,8 @@
 //! A table in PostgreSQL: one repeatable-read snapshot, and answers by the statements beside it. `catalogue`: what it consists of.
 
 mod catalogue;
+mod packed;
+mod repair;
 
 use std::time::Duration;
 
@@ -13,10 +15,12 @@ use super::statement::{Statements, quoted};
 pub use super::{Chosen, Limits};
 use super::{Sum, Table};
 use crate::drift::DriftError;
-use crate::drift::cells::{Cells, PARTS};
+use crate::drift::cells::Cells;
+use crate::drift::cut::{Snapshot, parse_lsn};
 use crate::drift::digest::{BUCKETS, Digest, Method};
 use crate::drift::hash::{hash_int, hash_text};
 use crate::drift::place::PostgresPlace;
+use crate::drift::repair::Fix;
 use crate::drift::shape::{Column, Row, Shape};
 
 /// What a table is asked for at most at once.
@@ -30,6 +34,10 @@ pub struct Postgres {
     statements: Statements,
     shape: Shape,
     best: Method,
+    config: Config,
+    place: PostgresPlace,
+    /// Database, schema and name.
+    captured_as: [String; 3],
     bytes: u64,
 }
 
@@ -61,9 +69,20 @@ impl Postgres {
             method: Method::Md5,
             is_utf8: true,
         };
-        let mut table = Self { client, name, statements, shape: Shape::default(), best: Method::Md5, bytes: 0 };
+        let place = place.clone();
+        let mut table = Self {
+            client,
+            name,
+            statements,
+            shape: Shape::default(),
+            best: Method::Md5,
+            config,
+            place,
+            captured_as: Default::default(),
+            bytes: 0,
+        };
         table.settle(limits)?;
-        table.look_up(place, chosen, limits)?;
+        table.look_up(chosen, limits)?;
         Ok(table)
     }
 
@@ -73,7 +92,7 @@ impl Postgres {
         let settings = format!(
             "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'iso_8601'; SET extra_float_digits = 1; \
              SET bytea_output = 'hex'; SET client_encoding = 'UTF8'; SET default_transaction_read_only = on; \
-             SET statement_timeout = {timeout}; SET search_path = pg_catalog, public"
+             SET statement_timeout = {timeout}; SET jit = off; SET search_path = pg_catalog, public"
         );
         self.client.batch_execute(&settings).map_err(|error| self.wrong(&error))?;
         let version: String = self.one("SHOW server_version_num", &[])?;
@@ -229,14 +248,13 @@ impl Table for Postgres {
     }
 
     fn sums(&mut self) -> Result<Vec<Sum>, DriftError> {
-        let rows = self.client.query(&self.statements.sums(), &[]).map_err(|error| self.wrong(&error))?;
+        let packed: Option<Vec<u8>> = self.one(&self.statements.sums(), &[])?;
+        let packed = packed.unwrap_or_default();
+        self.bytes += packed.len() as u64;
         let mut sums = vec![Sum::default(); BUCKETS];
-        for row in rows {
-            let (bucket, count, sum): (i32, i64, String) = (self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?);
-            self.bytes += 20 + sum.len() as u64;
-            let place = usize::try_from(bucket).ok().and_then(|bucket| sums.get_mut(bucket));
-            if let Some(place) = place {
-                *place = Sum { count, sum: self.modulo(&sum)? };
+        for (bucket, [count, sum]) in packed::rows(&packed, 2) {
+            if let Some(place) = sums.get_mut(bucket) {
+                *place = Sum { count: count as i64, sum };
             }
         }
         Ok(sums)
@@ -244,18 +262,13 @@ impl Table for Postgres {
 
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {
         let buckets: Vec<i64> = buckets.iter().map(|bucket| *bucket as i64).collect();
-        let last = size as i64 - 1;
-        let rows =
-            self.client.query(&self.statements.cells(), &[&buckets, &last]).map_err(|error| self.wrong(&error))?;
+        let packed: Option<Vec<u8>> = self.one(&self.statements.cells(), &[&buckets, &(size as i64)])?;
+        let packed = packed.unwrap_or_default();
+        self.bytes += packed.len() as u64;
         let mut cells = Cells::new(size, self.statements.method);
-        for row in rows {
-            let (part, place, count): (i32, i32, i64) = (self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?);
-            let texts: (String, String, String) = (self.get(&row, 3)?, self.get(&row, 4)?, self.get(&row, 5)?);
-            self.bytes += 16 + (texts.0.len() + texts.1.len() + texts.2.len()) as u64;
-            let index = part as usize % PARTS * size + place as usize;
-            let (key, sum, check) = (self.modulo(&texts.0)?, self.modulo(&texts.1)?, self.modulo(&texts.2)?);
+        for (index, [count, key, row, check]) in packed::rows(&packed, 4) {
             if let Some(cell) = cells.cell(index) {
-                (cell.count, cell.key, cell.row, cell.check) = (count, key, sum, check);
+                (cell.count, cell.key, cell.row, cell.check) = (count as i64, key, row, check);
             }
         }
         Ok(Some(cells))
@@ -304,15 +317,57 @@ impl Table for Postgres {
         Ok(rows)
     }
 
+    fn captured_as(&self) -> Option<[String; 3]> {
+        Some(self.captured_as.clone())
+    }
+
+    fn snapshot(&mut self) -> Result<Option<Snapshot>, DriftError> {
+        let is_standby: bool = self.one("SELECT pg_is_in_recovery()", &[])?;
+        if is_standby {
+            let why = "it is a standby, which does not know what transactions run".to_owned();
+            return Err(self.refused(why, "compare a captured topic with the primary"));
+        }
+        // The position is read while the statement runs, and the snapshot is older: the first query took it.
+        let statement = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text";
+        let row = self.client.query_one(statement, &[]).map_err(|error| self.wrong(&error))?;
+        let (snapshot, lsn): (String, String) = (self.get(&row, 0)?, self.get(&row, 1)?);
+        let wrong = || self.refused(format!("it says {snapshot:?} for a snapshot"), "is this PostgreSQL?");
+        Snapshot::parse(&snapshot, &lsn).ok_or_else(wrong).map(Some)
+    }
+
+    fn repair_head(&self) -> Option<&'static str> {
+        Some(repair::HEAD)
+    }
+
+    fn repair(&self, fix: &Fix) -> Option<String> {
+        Some(self.statement_of(fix))
+    }
+
+    fn key_filter(&self, key: &[String]) -> Option<String> {
+        Some(self.filter_of(key))
+    }
+
+    fn mark(&mut self) -> Result<(), DriftError> {
+        // The snapshot's own transaction can only read.
+        let refused = |why| self.refused(why, "compare without --mark");
+        let mut client = connect::open(&self.config, &self.place).map_err(refused)?;
+        let statement = "SELECT pg_logical_emit_message(false, 'sordini', 'mark')";
+        client.simple_query(statement).map_err(|error| self.wrong(&error))?;
+        Ok(())
+    }
+
+    fn confirmed(&mut self) -> Result<Option<u64>, DriftError> {
+        let statement = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots \
+                         WHERE slot_type = 'logical' AND database = current_database() AND coalesce(slot_name = $1, true)";
+        let rows = self.client.query(statement, &[&self.place.slot]).map_err(|error| self.wrong(&error))?;
+        match rows.as_slice() {
+            [row] => Ok(self.get::<Option<String>>(row, 0)?.as_deref().and_then(parse_lsn)),
+            // Of several nobody knows which one is this topic's.
+            _ => Ok(None),
+        }
+    }
+
     fn bytes(&self) -> u64 {
         self.bytes
-    }
-}
-
-impl Postgres {
-    /// A sum of 64-bit numbers, with a sign or not, modulo 2^64.
-    fn modulo(&self, sum: &str) -> Result<u64, DriftError> {
-        let wrong = || self.refused(format!("it says {sum:?} for a sum of hashes"), "is this PostgreSQL?");
-        sum.parse::<i128>().map(|sum| sum as u64).map_err(|_| wrong())
     }
 }

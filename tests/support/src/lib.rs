@@ -6,7 +6,7 @@
 //! * [`Cluster`]: three brokers, to be killed, paused and restarted
 //! * [`Producer`], [`Record`]: writing through librdkafka; topics: the methods of [`Client`]
 //! * [`Consumer`], [`Worker`]: members of groups, and what tools do to groups: the methods of [`Client`]
-//! * [`Postgres`], [`Mariadb`]: database servers
+//! * [`Postgres`], [`Mariadb`]: database servers; [`Connect`]: what captures changes of the first, or mirrors topics
 //! * [`Prometheus`], [`Alertmanager`], [`Receiver`] (a webhook's other end), [`Browser`]
 //! * [`java`]: Kafka's own command-line tools
 //! * [`certs`]: the certificates of the TLS listeners
@@ -20,6 +20,7 @@ pub mod browser;
 pub mod certs;
 pub mod client;
 pub mod cluster;
+pub mod connect;
 pub mod consumer;
 pub mod http;
 pub mod java;
@@ -35,6 +36,7 @@ pub use broker::{ClientAuth, Kafka, Options, shared};
 pub use browser::Browser;
 pub use client::{Client, Producer, Record};
 pub use cluster::Cluster;
+pub use connect::Connect;
 pub use consumer::{Consumer, Worker};
 pub use mariadb::Mariadb;
 pub use postgres::Postgres;

@@ -53,7 +53,13 @@ impl Postgres {
         let port = broker::free_port(Ipv4Addr::LOCALHOST);
         let mut command = run;
         command.extend([text(bin.join("postgres")), "-D".to_owned(), text(data)]);
-        let own = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=50"];
+        let own = [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "fsync=off",
+            "max_connections=50",
+            "wal_level=logical",
+        ];
         let port_setting = format!("port={port}");
         for setting in own.iter().chain(settings).chain([&port_setting.as_str()]) {
             command.extend(["-c".to_owned(), (*setting).to_owned()]);
@@ -65,6 +71,10 @@ impl Postgres {
             Client::connect(&made.url("postgres"), NoTls).ok()
         });
         made
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// As the superuser.

@@ -225,11 +225,11 @@ impl Statements {
     pub fn cells(&self, buckets: &[usize], size: usize) -> String {
         let check = md5_half("lower(hex(k ^ h))");
         format!(
-            "SELECT part, (h >> ({PART_BITS} * part)) & {} AS cell, count(*), cast(sum(k) AS char), cast(sum(h) AS char), \
+            "SELECT part, (((h >> ({PART_BITS} * part)) & {}) * {size}) >> {PART_BITS} AS cell, count(*), cast(sum(k) AS char), cast(sum(h) AS char), \
              cast(sum({check}) AS char) \
              FROM ({}{} LIMIT 18446744073709551615) AS hashed, \
              (SELECT 0 AS part UNION ALL SELECT 1 UNION ALL SELECT 2) AS parts GROUP BY part, cell",
-            size - 1,
+            (1 << PART_BITS) - 1,
             self.hashed(),
             self.within(buckets)
         )

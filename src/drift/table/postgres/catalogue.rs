@@ -3,23 +3,22 @@
 use super::{Chosen, Limits, Postgres};
 use crate::drift::DriftError;
 use crate::drift::canon::Type;
-use crate::drift::place::PostgresPlace;
 use crate::drift::table::choose::{Found, choose, keyless};
 use crate::drift::table::statement::{SqlColumn, quoted};
 
 impl Postgres {
-    pub(super) fn look_up(
-        &mut self,
-        place: &PostgresPlace,
-        chosen: &Chosen,
-        limits: &Limits,
-    ) -> Result<(), DriftError> {
+    pub(super) fn look_up(&mut self, chosen: &Chosen, limits: &Limits) -> Result<(), DriftError> {
+        let place = self.place.clone();
         let found: Option<u32> = self.one("SELECT to_regclass($1)::oid", &[&place.table])?;
         let Some(oid) = found else {
             let why = format!("there is no table {} that this role can see", place.table);
             return Err(self.refused(why, "name it as table=SCHEMA.NAME"));
         };
         self.statements.table = self.one("SELECT $1::oid::regclass::text", &[&oid])?;
+        let statement = "SELECT current_database()::text, n.nspname::text, c.relname::text FROM pg_class c \
+                         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
+        let row = self.client.query_one(statement, &[&oid]).map_err(|error| self.wrong(&error))?;
+        self.captured_as = [self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?];
         self.check_privileges(oid, limits)?;
         let columns = self.columns(oid)?;
         let key = match place.key.is_empty() {
