@@ -1,12 +1,14 @@
 //! A board for tests and for looking at the page: every verdict, figures that are unknown, incidents in every state, and
 //! names that try to break out of their place.
 
+mod drift;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::board::{Actions, AuditView, Board, DriftView, Pulse, SinkView};
+use super::board::{Actions, AuditView, Board, Pulse, SinkView};
 use crate::alert::incident::{Acknowledged, Incident, Key, Observed, Severity};
 use crate::audit::verdict::Report;
 use crate::lag::facts::{GroupKind, GroupState};
@@ -40,31 +42,13 @@ pub fn board() -> Arc<Board> {
     board
         .audits
         .store(Arc::new(audits.into_iter().map(|(name, report, trouble)| audit(name, report, trouble)).collect()));
-    let pairs = [
-        ("orders-table", Some(reports::drift()), None),
-        ("fresh", None, Some("postgres db:5432/shop orders: connection refused")),
-        (EVIL, Some(reports::hostile_drift()), Some(EVIL)),
-    ];
-    board
-        .drifts
-        .store(Arc::new(pairs.into_iter().map(|(name, report, trouble)| pair(name, report, trouble)).collect()));
+    board.drifts.store(Arc::new(drift::pairs()));
     board.incidents.store(Arc::new(incidents()));
     board.sinks.store(Arc::new(sinks()));
     let pulse = |ready| Pulse { last_ms: NOON - 4_000, allowed_ms: 60_000, ready };
     let parts = [("lag", true), ("alerts", true), ("audit:orders", true)];
     board.pulses.store(Arc::new(parts.map(|(part, ready)| (part.to_owned(), pulse(ready))).into()));
     Arc::new(board)
-}
-
-fn pair(name: &str, report: Option<Report>, trouble: Option<&str>) -> (String, DriftView) {
-    let view = DriftView {
-        name: name.to_owned(),
-        about: format!("topic orders against table {name} by group sink, compared every 10m"),
-        report: report.map(Arc::new),
-        at_ms: NOON - 2_000,
-        trouble: trouble.map(str::to_owned),
-    };
-    (name.to_owned(), view)
 }
 
 fn audit(name: &str, report: Option<Report>, trouble: Option<&str>) -> (String, AuditView) {

@@ -155,7 +155,8 @@ impl Watcher for Live<'_> {
 
     fn wants_report(&mut self) -> bool {
         self.slot.pulse_ms.store(now_ms(), Ordering::Relaxed);
-        let rest = if self.news { NEWS_AFTER } else { REPORT_EVERY };
+        let is_pressing = self.news || self.slot.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let rest = if is_pressing { NEWS_AFTER } else { REPORT_EVERY };
         self.last.is_none_or(|last| last.elapsed() >= rest)
     }
 

@@ -267,6 +267,17 @@ fn tally(summary: &mut DriftSummary, findings: &[Finding]) {
     }
 }
 
+/// Parts may have the same to say.
+pub(super) fn once<'u>(all: impl Iterator<Item = &'u Unread>) -> Vec<Unread> {
+    let mut seen: Vec<Unread> = Vec::new();
+    for unread in all {
+        if !seen.contains(unread) {
+            seen.push(unread.clone());
+        }
+    }
+    seen
+}
+
 fn part_of(settings: &Settings, why: String) -> Unread {
     let topic = settings.pair.clone().unwrap_or_else(|| pairs::store(&settings.first));
     Unread { topic, partition: None, from: None, until: None, why }

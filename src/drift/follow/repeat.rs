@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::queue::{ages, dated};
-use super::{Rhythm, Rounds, Standing};
+use super::{Rhythm, Rounds, Standing, once};
 use crate::audit::drift::{DriftSummary, Following};
 use crate::audit::finding::{Finding, Kind, State};
-use crate::audit::verdict::{Report, Unread};
+use crate::audit::verdict::Report;
 use crate::drift::{DriftError, Part, Settings, note};
 use crate::engine::{Progress, now_ms};
 
@@ -125,7 +125,7 @@ impl Rounds for Repeat {
         }
         let began = Instant::now();
         let settings = Settings { part: self.part, ..self.settings.clone() };
-        let report = crate::drift::compare(&settings, progress)?;
+        let mut report = crate::drift::compare(&settings, progress)?;
         if progress.is_stopped() {
             return Ok(Vec::new());
         }
@@ -136,6 +136,9 @@ impl Rounds for Repeat {
         self.following.comparison_seconds = began.elapsed().as_secs_f64();
         self.following.comparison_ms = Some(now_ms());
         self.following.compared_ms = self.following.comparison_ms;
+        // Findings are kept as what is open, coverage is of the last comparison alone.
+        report.findings.clear();
+        self.compared.values_mut().for_each(|report| report.coverage.clear());
         self.latest = self.part.index;
         self.compared.insert(self.latest, report);
         self.part = self.part.next();
@@ -167,9 +170,7 @@ impl Rounds for Repeat {
         following.compared_parts = self.compared.keys().copied().collect();
         following.is_complete = self.compared.len() == following.parts as usize;
         summary.following = Some(following);
-        let mut unread: Vec<Unread> =
-            self.compared.values().flat_map(|report| report.summary.unread.iter().cloned()).collect();
-        unread.dedup();
+        let unread = once(self.compared.values().flat_map(|report| report.summary.unread.iter()));
         let open = self.open.values().map(|open| open.finding.clone());
         Standing {
             summary,

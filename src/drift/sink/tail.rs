@@ -19,7 +19,7 @@ use crate::audit::finding::Finding;
 use crate::audit::verdict::Unread;
 use crate::drift::cut::{Settled, Sight};
 use crate::drift::follow::queue::{Key, Queue};
-use crate::drift::follow::{Rhythm, Rounds, Standing};
+use crate::drift::follow::{Rhythm, Rounds, Standing, once};
 use crate::drift::history::HistoryTake;
 use crate::drift::place::TopicPlace;
 use crate::drift::say::{self, Difference, Stores};
@@ -306,9 +306,7 @@ impl Rounds for Tail {
     }
 
     fn standing(&self) -> Standing {
-        let mut unread: Vec<Unread> = self.compared.values().flat_map(|part| part.unread.iter().cloned()).collect();
-        unread.dedup();
-        unread.extend(self.unread.iter().cloned());
+        let unread = once(self.compared.values().flat_map(|part| &part.unread).chain(&self.unread));
         Standing {
             summary: self.summary(),
             drift: self.queue.findings(),

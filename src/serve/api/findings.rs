@@ -1,4 +1,4 @@
-//! Findings as JSON, in the form the JSON report has, with the name of the audit or of the pair of stores.
+//! Findings as JSON, in the form the JSON report has, with the name of the audit, or of the pair of stores.
 
 use std::sync::Arc;
 
@@ -44,8 +44,10 @@ pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<
 pub fn object(whose: &str, finding: &Finding) -> Value {
     let mut object = serde_json::to_value(finding).unwrap_or_default();
     if let Value::Object(fields) = &mut object {
-        let name = if finding.evidence.contains_key("pair") { "pair" } else { "audit" };
-        fields.insert(name.to_owned(), whose.into());
+        fields.insert("audit".to_owned(), whose.into());
+        if let Some(pair) = finding.evidence.get("pair") {
+            fields.insert("pair".to_owned(), pair.clone());
+        }
     }
     object
 }
