@@ -15,3 +15,4 @@ mod sqlite;
 mod tables;
 mod trouble;
 mod types;
+mod walkthrough;

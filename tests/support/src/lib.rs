@@ -8,6 +8,7 @@
 //! * [`Consumer`], [`Worker`]: members of groups, and what tools do to groups: the methods of [`Client`]
 //! * [`Postgres`], [`Mariadb`]: database servers; [`Connect`]: what captures changes of the first, or mirrors topics
 //! * [`Prometheus`], [`Alertmanager`], [`Receiver`] (a webhook's other end), [`Browser`]
+//! * [`load`]: a topic, its table and a sink under load
 //! * [`java`]: Kafka's own command-line tools
 //! * [`certs`]: the certificates of the TLS listeners
 //! * [`http`], [`yaml`]: to look at what servers say and at the files they are given
@@ -24,6 +25,7 @@ pub mod connect;
 pub mod consumer;
 pub mod http;
 pub mod java;
+pub mod load;
 pub mod mariadb;
 pub mod postgres;
 mod process;

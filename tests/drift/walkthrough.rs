@@ -1,0 +1,32 @@
+//! The walk-through of the README, line by line.
+
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn the_pipeline_of_the_readme_has_the_ten_drifts_and_nothing_else() {
+    let readme = include_str!("../../README.md");
+    let block = readme.split("```console\n").find(|block| block.starts_with("$ ./scripts/pipeline start"));
+    let block = block.and_then(|block| block.split("```").next()).expect("the README has the walk-through");
+    let mut exits = Vec::new();
+    for line in block.lines() {
+        let command = line.strip_prefix("$ ").expect("a line is a command");
+        let mut shell = Command::new("bash");
+        let own = Path::new(env!("CARGO_BIN_EXE_sordini")).parent().expect("a directory");
+        let path = format!("{}:{}", own.display(), std::env::var("PATH").unwrap_or_default());
+        shell.current_dir(env!("CARGO_MANIFEST_DIR")).env("PATH", path).args(["-c", command]);
+        let said = shell.output().expect("bash starts");
+        let out = String::from_utf8_lossy(&said.stdout).into_owned();
+        if command.starts_with("sordini") {
+            exits.push((said.status.code(), out));
+        } else {
+            assert!(said.status.success(), "{command}: {out}{}", String::from_utf8_lossy(&said.stderr));
+        }
+    }
+    let [(agrees, before), (differs, after)] = exits.as_slice() else { panic!("two comparisons: {exits:?}") };
+    assert_eq!((*agrees, *differs), (Some(0), Some(1)), "{before}\n{after}");
+    assert!(after.contains("10 proven findings"), "{after}");
+    for (_, key) in sordini_lab::load::WRONG {
+        assert!(after.contains(&format!("id {key} ")), "{key}: {after}");
+    }
+}
