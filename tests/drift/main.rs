@@ -4,6 +4,7 @@ mod captured;
 mod common;
 mod engines;
 mod follow;
+mod gone;
 mod load;
 mod mirror;
 mod mysql;

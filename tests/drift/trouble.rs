@@ -218,14 +218,3 @@ fn what_would_be_done_is_explained() {
         client.query(*statement, &[]).unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
 }
-
-#[test]
-fn a_database_that_is_gone_is_no_agreement() {
-    let pair = Pair::new("gone", 1);
-    let mut client = two_rows(&pair);
-    // The statement waits for the lock until its time is over.
-    client.batch_execute("BEGIN; LOCK TABLE items").expect("a lock");
-    let said = pair.audit(&["--statement-timeout", "500ms"]);
-    assert_eq!(said.exit, 2, "{}", said.err);
-    assert!(said.err.contains("--statement-timeout"), "{}", said.err);
-}

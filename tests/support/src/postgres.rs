@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use ::postgres::{Client, NoTls};
 
+use crate::certs::Certificates;
 use crate::process::{Directory, Process};
 use crate::{broker, install, wait_for};
 
@@ -34,6 +35,28 @@ pub fn shared() -> &'static Postgres {
 impl Postgres {
     /// With further settings, each `name=value`.
     pub fn start(settings: &[&str]) -> Self {
+        Self::start_prepared(settings, |_| {})
+    }
+
+    /// Takes the role `audit` over TLS alone.
+    pub fn start_with_tls(certificates: &Certificates) -> Self {
+        let store = fs::read_to_string(&certificates.server_store).expect("the server's certificate is there");
+        let at = store.find("-----BEGIN CERTIFICATE").expect("the store has a certificate");
+        let (key, certificate) = store.split_at(at);
+        Self::start_prepared(&["ssl=on"], |data| {
+            let rules = "hostssl all audit 127.0.0.1/32 trust\nhost all postgres 127.0.0.1/32 trust\n";
+            for (name, text) in [("server.key", key), ("server.crt", certificate), ("pg_hba.conf", rules)] {
+                let path = data.join(name);
+                fs::write(&path, text).expect("the data directory is writable");
+                // Of the directory's owner, and nobody else's.
+                let owned = Command::new("chown").arg("--reference").arg(data).arg(&path).status();
+                let closed = Command::new("chmod").arg("600").arg(&path).status();
+                assert!([owned, closed].into_iter().all(|done| done.is_ok_and(|status| status.success())), "{name}");
+            }
+        })
+    }
+
+    fn start_prepared(settings: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         install();
         let directory = Directory::new("PostgreSQL");
         let data = directory.join("data");
@@ -51,6 +74,7 @@ impl Postgres {
         init.extend(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"].map(str::to_owned));
         let made = Command::new(&init[0]).args(&init[1..]).output().expect("initdb starts");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        prepare(&data);
         let port = broker::free_port(Ipv4Addr::LOCALHOST);
         let mut command = run;
         command.extend([text(bin.join("postgres")), "-D".to_owned(), text(data)]);
