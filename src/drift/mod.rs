@@ -3,7 +3,7 @@
 //! * `place`: where a store is; `shape`, `canon`, `record`: what a row is, from either side
 //! * `digest`, `hash`, `cells`: rows as numbers a database can compute too
 //! * `topic`, `fold`, `table`: the sides
-//! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings
+//! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings; `patterns`: what they share
 //! * `sink`: a topic and the table it is written to; `tables`: two tables; `agree`: which of their columns can be compared
 //! * `mirror`, `align`: a topic and its copy
 //! * `repair`: what would make the second store as the first; `named`: whether it did
@@ -28,6 +28,7 @@ mod mirror;
 pub mod named;
 pub mod pairs;
 mod part;
+mod patterns;
 pub mod place;
 mod record;
 pub mod repair;

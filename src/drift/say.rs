@@ -7,11 +7,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::digest::{Method, bucket_of};
 use super::history::{Content, Version};
+use super::place::Place;
 use super::shape::{Row, Shape};
 use super::verdict::Verdict;
 use super::{Settings, Told};
 use crate::audit::drift::{Claim, DriftSummary};
 use crate::audit::finding::{Finding, Grade, Kind, Sighting};
+use crate::audit::patterns::summary::Found;
 use crate::audit::verdict::{Figures, Report, Summary, Verdict as Judged};
 use crate::report::plural;
 
@@ -208,6 +210,12 @@ pub fn count(summary: &mut DriftSummary, finding: &Finding) {
 pub fn report(settings: &Settings, told: Told, is_stopped: bool, took: Duration) -> Report {
     let Told { read, mut summary, samples, mut findings, fixes: _ } = told;
     summary.is_redacted = settings.redact;
+    let shared = super::patterns::shared(&summary, &read, &findings);
+    let found = match &settings.first {
+        Place::Topic(topic) => super::patterns::search_offsets(&topic.topic, &summary, &read, &findings),
+        _ => Found::default(),
+    };
+    findings.extend(found.findings);
     findings.extend(read.findings);
     findings.sort_by_cached_key(|finding| {
         (finding.kind, finding.key.as_ref().map(|key| format!("{key:?}")), finding.id.clone())
@@ -235,9 +243,9 @@ pub fn report(settings: &Settings, told: Told, is_stopped: bool, took: Duration)
         figures,
         unread: read.unread,
         not_checked: Vec::new(),
-        notes: notes(settings, &summary, is_empty),
+        notes: notes(settings, &summary, is_empty).into_iter().chain(shared).collect(),
         samples,
-        searched: Vec::new(),
+        searched: found.searched,
         flow: None,
         drift: Some(summary),
         pairs: Vec::new(),

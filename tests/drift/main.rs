@@ -11,6 +11,7 @@ mod mysql;
 mod mysql_trouble;
 mod oracle;
 mod pairs;
+mod patterns;
 mod repair;
 mod sqlite;
 mod tables;
