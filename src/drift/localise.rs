@@ -124,6 +124,18 @@ fn expected(differing: usize, buckets: &[usize], first: &[Sum], second: &[Sum]) 
     (-(BUCKETS as f64) * (1.0 - share).ln()).max(counted as f64).max(differing as f64)
 }
 
+/// Two databases work at the same time.
+pub fn both<A: Send, B>(
+    first: impl FnOnce() -> Result<A, DriftError> + Send,
+    second: impl FnOnce() -> Result<B, DriftError>,
+) -> Result<(A, B), DriftError> {
+    std::thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = second();
+        Ok((first.join().map_err(|_| DriftError::Thread)??, second?))
+    })
+}
+
 /// `None` when the cells could not be peeled, or one side cannot fill them.
 fn by_cells(
     first: &mut Side<'_>,
@@ -132,9 +144,8 @@ fn by_cells(
     size: usize,
     outside: &[Digest],
 ) -> Result<Option<BTreeSet<u64>>, DriftError> {
-    // The one that may be unable first.
-    let Some(mut theirs) = second.cells(buckets, size)? else { return Ok(None) };
-    let Some(mut ours) = first.cells(buckets, size)? else { return Ok(None) };
+    let (ours, theirs) = both(|| first.cells(buckets, size), || second.cells(buckets, size))?;
+    let (Some(mut ours), Some(mut theirs)) = (ours, theirs) else { return Ok(None) };
     let wanted: FxHashSet<usize> = buckets.iter().copied().collect();
     for row in outside.iter().filter(|row| wanted.contains(&bucket_of(row.key))) {
         theirs.add(*row, -1);
@@ -160,7 +171,7 @@ fn by_digests(
         rows.sort_unstable();
         Ok(rows)
     };
-    let (ours, theirs) = (gather(first)?, gather(second)?);
+    let (ours, theirs) = both(|| gather(first), || gather(second))?;
     let (mut a, mut b) = (ours.iter().peekable(), theirs.iter().peekable());
     let mut keys = BTreeSet::new();
     loop {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::agree::align;
 use super::digest::Method;
-use super::localise::{Localised, Side, localise};
+use super::localise::{Localised, Side, both, localise};
 use super::repair::Fix;
 use super::say::{self, Difference, Stores};
 use super::shape::{Row, Rows, by_key, rows_of};
@@ -70,11 +70,8 @@ fn look(
 ) -> Result<Both, DriftError> {
     first.begin()?;
     second.begin()?;
-    let (ours, theirs) = std::thread::scope(|scope| {
-        let ours = scope.spawn(|| first.sums_of(settings.part));
-        let theirs = second.sums_of(settings.part);
-        Ok::<_, DriftError>((ours.join().map_err(|_| DriftError::Thread)??, theirs?))
-    })?;
+    let part = settings.part;
+    let (ours, theirs) = both(|| first.sums_of(part), || second.sums_of(part))?;
     summary.keys = ours.iter().map(|sum| sum.count.max(0) as u64).sum();
     summary.rows = theirs.iter().map(|sum| sum.count.max(0) as u64).sum();
     let Localised { mut keys, how } = localise(&mut Side::Table(first), &ours, &mut Side::Table(second), &theirs, &[])?;
@@ -84,7 +81,7 @@ fn look(
     let hashes: Vec<u64> = keys.into_iter().collect();
     let found = match hashes.is_empty() {
         true => Both::default(),
-        false => (by_key(first.rows_by_hash(&hashes)?), by_key(second.rows_by_hash(&hashes)?)),
+        false => both(|| first.rows_by_hash(&hashes).map(by_key), || second.rows_by_hash(&hashes).map(by_key))?,
     };
     first.end()?;
     second.end()?;

@@ -266,8 +266,7 @@ impl Table for Postgres {
     }
 
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {
-        let buckets: Vec<i64> = buckets.iter().map(|bucket| *bucket as i64).collect();
-        let packed: Option<Vec<u8>> = self.one(&self.statements.cells(), &[&buckets, &(size as i64)])?;
+        let packed: Option<Vec<u8>> = self.one(&self.statements.cells(), &[&packed::bits(buckets), &(size as i64)])?;
         let packed = packed.unwrap_or_default();
         self.bytes += packed.len() as u64;
         let mut cells = Cells::new(size, self.statements.method);

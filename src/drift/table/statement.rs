@@ -135,21 +135,23 @@ impl Statements {
         }
     }
 
-    /// `$1`: buckets; `$2`: cells in a part. Index, count and three sums of each cell, packed: 4 and four times 8 bytes.
+    /// `$1`: buckets, a bit for each; `$2`: cells in a part. Index, count and three sums of each cell, packed: 4 and four times 8 bytes.
     pub fn cells(&self) -> String {
         let check = match self.method {
             Method::Chain => format!("hashint8extended(k # h, {CHECK_SEED})"),
             Method::Md5 => md5_half("to_hex(k # h)"),
         };
+        // Each `OFFSET 0` keeps what is inside from being computed again for every use of it outside.
         format!(
             "SELECT string_agg(int4send(cell) || int8send(n) || int8send(k) || int8send(h) || int8send(c), ''::bytea) FROM \
              (SELECT (part * $2::bigint + ((((h >> ({PART_BITS} * part)) & {}) * $2::bigint) >> {PART_BITS}))::int AS cell, \
-             count(*) AS n, {} AS k, {} AS h, {} AS c FROM {}, (VALUES (0), (1), (2)) AS parts(part) GROUP BY 1) AS cells",
+             count(*) AS n, {} AS k, {} AS h, {} AS c FROM (SELECT k, h, {check} AS c FROM \
+             (SELECT k, h FROM {} OFFSET 0) AS once OFFSET 0) AS checked, (VALUES (0), (1), (2)) AS parts(part) GROUP BY 1) AS cells",
             (1 << PART_BITS) - 1,
             wrapped("k"),
             wrapped("h"),
-            wrapped(&check),
-            self.hashed(&format!(" WHERE (({}) & {}) = ANY($1)", self.key(), BUCKETS - 1)),
+            wrapped("c"),
+            self.hashed(&format!(" WHERE get_bit($1::bytea, (({}) & {})::int) = 1", self.key(), BUCKETS - 1)),
         )
     }
 

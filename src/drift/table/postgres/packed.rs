@@ -1,5 +1,7 @@
 //! Numbers as `intNsend` puts them behind each other: far fewer bytes than rows of the protocol.
 
+use crate::drift::digest::BUCKETS;
+
 /// Of each row the index, of `width` bytes, and `N` numbers.
 pub fn rows<const N: usize>(packed: &[u8], width: usize) -> impl Iterator<Item = (usize, [u64; N])> {
     packed.chunks_exact(width + 8 * N).map(move |row| {
@@ -10,4 +12,11 @@ pub fn rows<const N: usize>(packed: &[u8], width: usize) -> impl Iterator<Item =
         taken.iter_mut().zip(numbers).for_each(|(taken, number)| *taken = u64::from_be_bytes(*number));
         (index, taken)
     })
+}
+
+/// As `get_bit` counts them: from the lowest bit of the first byte.
+pub fn bits(buckets: &[usize]) -> Vec<u8> {
+    let mut bits = vec![0; BUCKETS / 8];
+    buckets.iter().for_each(|bucket| bits[bucket / 8] |= 1 << (bucket % 8));
+    bits
 }
