@@ -4,10 +4,10 @@
 //! the other; bytes are what went over loopback, both sides together; memory is that of the client.
 //!
 //! `SORDINI_BENCH_ROWS` (5,000,000) and `SORDINI_BENCH_DIFFERENCES` (0,1,11,1001,50000) change what is measured;
-//! `SORDINI_RELADIFF` names the program it is measured beside.
+//! `SORDINI_RELADIFF` names the program it is measured beside; pg_comparator is when its extension is there.
 
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use postgres::{Client, NoTls};
@@ -17,6 +17,7 @@ const SORDINI: &str = env!("CARGO_BIN_EXE_sordini");
 const COLUMNS: &str =
     "id bigint PRIMARY KEY, cust int, amount numeric(12,2), status text, note text, updated_at timestamp(3)";
 const PARTITIONS: i32 = 4;
+const RELADIFF: &str = "reladiff";
 
 fn main() {
     let rows: i64 = setting("SORDINI_BENCH_ROWS", "5000000").parse().expect("a number of rows");
@@ -24,24 +25,31 @@ fn main() {
     let postgres = Postgres::start(&["shared_buffers=1GB", "max_wal_size=4GB", "synchronous_commit=off"]);
     let kafka = Kafka::start(Options::default());
     for side in ["a", "b"] {
-        fill(&mut postgres.database(side), rows);
+        let mut client = postgres.database(side);
+        fill(&mut client, rows);
+        // Only where it is installed.
+        drop(client.batch_execute("CREATE EXTENSION pgcmp"));
     }
     produce(&kafka, rows);
     println!(
         "{rows} rows of six columns in each of two databases of one PostgreSQL, and in a topic of {PARTITIONS} partitions."
     );
     println!(
-        "\n| differences | tool | found | seconds | MB over the wire | peak RSS MB |\n|---:|---|---:|---:|---:|---:|"
+        "\n| differences | tool | found | seconds | × reladiff | server CPU s | MB over the wire | peak RSS MB |\n\
+         |---:|---|---:|---:|---:|---:|---:|---:|"
     );
     let mut changed = 0;
     for wanted in differences.split(',').map(|text| text.trim().parse::<i64>().expect("a number")) {
         change(&postgres.url("b"), rows, wanted, changed);
         changed = changed.max(wanted);
-        for tool in tools(&postgres, &kafka) {
-            let measured = measure(&tool.1);
+        let tools = tools(&postgres, &kafka);
+        let measured: Vec<Measured> = tools.iter().map(|tool| measure(&tool.1, &postgres)).collect();
+        let reladiff = tools.iter().position(|tool| tool.0 == RELADIFF).map(|at| measured[at].seconds);
+        for (tool, measured) in tools.iter().zip(&measured) {
+            let ratio = reladiff.map_or("–".to_owned(), |seconds| format!("{:.2}", measured.seconds / seconds));
             println!(
-                "| {wanted} | {} | {} | {:.2} | {:.2} | {} |",
-                tool.0, measured.found, measured.seconds, measured.megabytes, measured.memory
+                "| {wanted} | {} | {} | {:.2} | {ratio} | {:.2} | {:.2} | {} |",
+                tool.0, measured.found, measured.seconds, measured.server, measured.megabytes, measured.memory
             );
         }
     }
@@ -130,7 +138,14 @@ fn tools(postgres: &Postgres, kafka: &Kafka) -> Vec<(&'static str, Vec<String>)>
         for column in ["cust", "amount", "status", "note", "updated_at"] {
             all.extend(words(&["-c", column]));
         }
-        tools.push(("reladiff", all));
+        tools.push((RELADIFF, all));
+    }
+    if Command::new("pg_comparator").arg("--version").output().is_ok() {
+        let side = |side: &str| {
+            let place = postgres.url(side).replacen("postgres://", "pgsql://", 1);
+            format!("{place}/big?id:cust,amount,status,note,updated_at")
+        };
+        tools.push(("pg_comparator", words(&["pg_comparator", "--pg-text-cast", &side("a"), &side("b")])));
     }
     let copy =
         |side: &str| format!("psql -qAt '{}' -c 'COPY big TO STDOUT (FORMAT binary)' >/dev/null", postgres.url(side));
@@ -141,12 +156,13 @@ fn tools(postgres: &Postgres, kafka: &Kafka) -> Vec<(&'static str, Vec<String>)>
 struct Measured {
     found: String,
     seconds: f64,
+    server: f64,
     megabytes: f64,
     memory: u64,
 }
 
-fn measure(command: &[String]) -> Measured {
-    let (before, began) = (loopback(), Instant::now());
+fn measure(command: &[String], postgres: &Postgres) -> Measured {
+    let (before, server, began) = (loopback(), postgres.cpu_seconds(), Instant::now());
     let output = Command::new("/usr/bin/time")
         .args(["-f", "rss %M"])
         .args(command)
@@ -154,18 +170,24 @@ fn measure(command: &[String]) -> Measured {
         .output()
         .expect("/usr/bin/time is installed");
     let seconds = began.elapsed().as_secs_f64();
+    // A backend ends a moment after its client.
+    std::thread::sleep(Duration::from_millis(500));
+    let server = postgres.cpu_seconds() - server;
     let megabytes = (loopback() - before) as f64 / 1e6;
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     let memory = errors.lines().rev().find_map(|line| line.strip_prefix("rss ")?.trim().parse::<u64>().ok());
     let text = String::from_utf8_lossy(&output.stdout);
     let own = text.lines().filter(|line| line.starts_with("{\"type\":\"finding\"")).count();
     let theirs = text.lines().filter(|line| line.starts_with("[\"-\"") || line.starts_with("[\"+\"")).count();
+    let third = ["UPDATE ", "INSERT ", "DELETE "];
+    let third = text.lines().filter(|line| third.iter().any(|word| line.starts_with(word))).count();
     let found = match (own, theirs) {
         (0, 0) if text.contains("\"verdict\":\"unverified\"") || text.is_empty() && own == 0 => "–".to_owned(),
+        (0, 0) => third.to_string(),
         (0, lines) => (lines / 2).to_string(),
         (own, _) => own.to_string(),
     };
-    Measured { found, seconds, megabytes, memory: memory.unwrap_or(0) / 1_024 }
+    Measured { found, seconds, server, megabytes, memory: memory.unwrap_or(0) / 1_024 }
 }
 
 /// Bytes received on loopback so far.

@@ -84,8 +84,11 @@ pub struct DriftSummary {
     pub worst_columns: BTreeMap<String, u64>,
     /// Bytes that came out of the second store.
     pub table_bytes: u64,
-    /// How the keys were found: equal, cells or digests.
+    /// How the keys were found: equal, cells or digests; recheck where those of an earlier report were looked at.
     pub located_by: String,
+    /// Keys and values are told as hashes.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_redacted: bool,
     /// Where the comparison never ends.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub following: Option<Following>,
@@ -171,6 +174,7 @@ impl DriftSummary {
             table_bytes: 0,
             located_by: String::new(),
             following: None,
+            is_redacted: false,
         }
     }
 }

@@ -10,6 +10,8 @@ use super::Global;
 use super::common::{self, Connection, Output};
 use super::drifts::{self, FollowArgs};
 use crate::drift::place::Place;
+use crate::drift::recheck;
+use crate::drift::repair::{Form, RepairFile};
 use crate::drift::table::{Chosen, Limits};
 use crate::drift::{self, Part, Settings};
 use crate::engine::Progress;
@@ -22,17 +24,19 @@ Examples:
       Which rows of the table are missing, extra, different or stale, while the sink writes on.
   sordini drift 'kafka://kafka:9092/orders?key=value' 'postgres://audit@db/shop?table=orders&key=id' --ignore loaded_at
       The key's columns stand in the record's value; no group tells how far the writer is.
+  sordini drift 'postgres://audit@a/shop?table=orders' 'mysql://audit@b/shop?table=orders'
+      Two tables, here of different databases.
   sordini drift 'kafka://kafka:9092/orders' 'postgres://audit@db/shop?table=orders' -G connect-orders --follow
       For ever: each key once the group has passed its record, the whole table every ten minutes.
   sordini drift -c sordini.toml --only orders
       One [[drift]] of the daemon's settings; without --only all of them, in one report.
 
-The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE or ~/.pgpass.
+The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE or ~/.pgpass; for MySQL from ~/.my.cnf or MYSQL_PWD.
 
 Exit codes: 0 the stores agree, 1 drift, 2 could not verify, 3 inconclusive.";
 
 /// What the file says of each pair.
-const PAIR: [&str; 16] = [
+const PAIR: [&str; 18] = [
     "first",
     "second",
     "group",
@@ -48,6 +52,8 @@ const PAIR: [&str; 16] = [
     "redact",
     "every",
     "buckets",
+    "confirm_after",
+    "repair",
     "recheck",
 ];
 
@@ -57,7 +63,7 @@ pub struct DriftArgs {
     /// The reference: kafka://HOST:PORT/TOPIC?key=key|value&value=json|debezium&time=s|ms|us|ns
     #[arg(required_unless_present = "config", requires = "second")]
     first: Option<String>,
-    /// What is compared with it: postgres://USER@HOST:PORT/DATABASE?table=SCHEMA.NAME&key=COLUMN
+    /// What is compared with it: postgres://USER@HOST:PORT/DATABASE?table=SCHEMA.NAME&key=COLUMN, also mysql:, mariadb:, or sqlite:FILE?table=NAME
     second: Option<String>,
     /// Compare the pairs of this file instead, each [[drift]] of the daemon's settings
     #[arg(short, long, value_name = "FILE", conflicts_with_all = PAIR)]
@@ -97,6 +103,15 @@ pub struct DriftArgs {
     /// Differing keys that are looked at one by one; of others only the number is told
     #[arg(long, value_name = "KEYS", default_value_t = 10_000)]
     max_findings: usize,
+    /// Write what would repair the second store: FILE.sql statements with guards, FILE.jsonl records to produce again, FILE.json a signal to Debezium; nothing is run
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["redact", "explain", "follow"])]
+    repair: Option<PathBuf>,
+    /// Let the statements of --repair delete rows
+    #[arg(long, requires = "repair")]
+    allow_delete: bool,
+    /// Look only at the keys of this report of an earlier run (--format json), to see whether they are repaired
+    #[arg(long, value_name = "FILE", conflicts_with = "follow")]
+    recheck: Option<PathBuf>,
     /// Say what would be done, with the statements, and do nothing
     #[arg(long)]
     explain: bool,
@@ -107,6 +122,11 @@ pub struct DriftArgs {
     following: FollowArgs,
     #[command(flatten)]
     output: Output,
+}
+
+fn repair_file(path: PathBuf, allows_delete: bool) -> anyhow::Result<RepairFile> {
+    let form = Form::of(&path).map_err(anyhow::Error::msg)?;
+    Ok(RepairFile { path, form, allows_delete })
 }
 
 pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
@@ -163,5 +183,7 @@ fn settings(args: &DriftArgs) -> anyhow::Result<Settings> {
         most_findings: args.max_findings,
         redact: args.redact,
         part: Part::WHOLE,
+        repair: args.repair.clone().map(|path| repair_file(path, args.allow_delete)).transpose()?,
+        recheck: args.recheck.as_deref().map(recheck::read).transpose()?,
     })
 }

@@ -62,15 +62,17 @@ fn check(method: Method, row: Digest) -> u64 {
     }
 }
 
-/// Cells of one part, a power of two: enough for so many rows that differ.
+/// Cells of one part: enough for so many rows that differ.
 pub fn size_for(rows: f64) -> usize {
-    let cells = (rows * SPACE / PARTS as f64).ceil() as usize;
-    cells.next_power_of_two().max(LEAST)
+    ((rows * SPACE / PARTS as f64).ceil() as usize).max(LEAST)
 }
 
 /// The cell a row goes into in each part; all parts lie behind each other.
 pub fn places(row: u64, size: usize) -> [usize; PARTS] {
-    let place = |part: usize| part * size + ((row >> (PART_BITS as usize * part)) as usize & (size - 1));
+    let last = (1 << PART_BITS) - 1;
+    // The part's bits as a fraction of its size.
+    let place =
+        |part: usize| part * size + ((((row >> (PART_BITS as usize * part)) as usize & last) * size) >> PART_BITS);
     [place(0), place(1), place(2)]
 }
 

@@ -12,8 +12,12 @@ use super::fold::{Fold, certain};
 use super::table::{Sum, Table};
 
 /// About what one cell, and one row's digest, are on the wire.
-const CELL_BYTES: usize = 72;
+const CELL_BYTES: usize = 36;
 const DIGEST_BYTES: i64 = 26;
+/// Buckets that agree; with fewer of them nobody can tell how many keys differ.
+const TELLING: usize = BUCKETS / 64;
+/// Digests of one side that are held in memory at a time, unless one bucket has more.
+const HELD: i64 = 4_000_000;
 
 /// One side of the comparison.
 pub enum Side<'a> {
@@ -83,14 +87,34 @@ pub fn localise(
     // A changed row is two that the other side does not have.
     let size = size_for(2.0 * expected(buckets.len(), &buckets, first_sums, second_sums));
     let is_cheaper = ((size * PARTS * CELL_BYTES) as i64) < rows.saturating_mul(DIGEST_BYTES);
+    let is_told = buckets.len() <= BUCKETS - TELLING;
     if is_cheaper
+        && is_told
         && size <= 1 << PART_BITS
         && let Some(keys) = by_cells(first, second, &buckets, size, outside)?
     {
         return Ok(Localised { keys, how: How::Cells(size * PARTS) });
     }
-    let keys = by_digests(first, second, &buckets, outside)?;
+    let mut keys = BTreeSet::new();
+    for buckets in held(&buckets, first_sums, second_sums) {
+        keys.extend(by_digests(first, second, buckets, outside)?);
+    }
     Ok(Localised { keys, how: How::Digests })
+}
+
+/// In parts whose rows fit into memory.
+fn held<'b>(buckets: &'b [usize], first: &[Sum], second: &[Sum]) -> Vec<&'b [usize]> {
+    let (mut parts, mut from, mut rows) = (Vec::new(), 0, 0);
+    for (at, bucket) in buckets.iter().enumerate() {
+        let own = first[*bucket].count.max(second[*bucket].count);
+        if rows + own > HELD && at > from {
+            parts.push(&buckets[from..at]);
+            (from, rows) = (at, 0);
+        }
+        rows += own;
+    }
+    parts.push(&buckets[from..]);
+    parts
 }
 
 /// How many keys differ, from how many of the buckets do, and at least by how much their counts do.

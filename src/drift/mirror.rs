@@ -38,11 +38,17 @@ pub fn compare(
     progress: &Arc<Progress>,
 ) -> Result<Report, DriftError> {
     let began = Instant::now();
+    if settings.recheck.is_some() || settings.repair.is_some() {
+        return Err(DriftError::Pair(
+            "--repair and --recheck are for tables: a mirror is repaired by copying again".to_owned(),
+        ));
+    }
     let mut told = Told {
         read: Read::default(),
         summary: DriftSummary::new(format!("topic {}", source.topic), format!("topic {}", copy.topic), Claim::Exact),
         samples: Vec::new(),
         findings: Vec::new(),
+        fixes: Vec::new(),
     };
     // The copy first: everything in it stood in the source before the source's end is asked for.
     let theirs = topic::open(&copy.properties(settings), &copy.topic, Start::Beginning, &[])?;

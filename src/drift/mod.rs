@@ -7,6 +7,7 @@
 //! * `sink`: a topic and the table it is written to; `tables`: two tables; `agree`: which of their columns can be compared
 //! * `mirror`, `align`: a topic and its copy
 //! * `pairs`: several comparisons as one report; `part`: some of the buckets; `follow`: for ever
+//! * `repair`: what would make the second store as the first; `recheck`: whether it did
 //!
 //! Every claim rests on a cut: positions between which a record may or may not have arrived yet. What lies between them may
 //! be any of several versions, and everything else must be exactly one.
@@ -27,7 +28,9 @@ mod mirror;
 pub mod pairs;
 mod part;
 pub mod place;
+pub mod recheck;
 mod record;
+pub mod repair;
 mod say;
 mod shape;
 mod sink;
@@ -39,6 +42,7 @@ mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,6 +54,8 @@ use crate::source::{Properties, SourceError};
 pub use digest::BUCKETS;
 pub use part::Part;
 use place::Place;
+use recheck::Recheck;
+use repair::{Fix, RepairFile};
 use table::{Chosen, Limits};
 
 const PAUSE: Duration = Duration::from_millis(50);
@@ -80,6 +86,10 @@ pub struct Settings {
     pub redact: bool,
     /// The buckets that are compared; a mirror is always compared whole.
     pub part: Part,
+    /// Where to write what would repair the second store.
+    pub repair: Option<RepairFile>,
+    /// Look at these keys alone.
+    pub recheck: Option<Recheck>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +110,8 @@ pub enum DriftError {
         "more than {0} keys are in flight: the group is too far behind to compare; try again when it has caught up"
     )]
     InFlight(usize),
+    #[error("writing {path}: {source}; the stores were compared, and nothing was changed")]
+    Repair { path: PathBuf, source: io::Error },
     #[error("a reader thread died; this is a bug in sordini")]
     Thread,
 }
@@ -110,6 +122,7 @@ struct Told {
     summary: DriftSummary,
     samples: Vec<String>,
     findings: Vec<Finding>,
+    fixes: Vec<Fix>,
 }
 
 /// What looks wrong may only be late: some time passes before it is looked at again.

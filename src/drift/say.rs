@@ -206,7 +206,8 @@ pub fn count(summary: &mut DriftSummary, finding: &Finding) {
 }
 
 pub fn report(settings: &Settings, told: Told, is_stopped: bool, took: Duration) -> Report {
-    let Told { read, summary, samples, mut findings } = told;
+    let Told { read, mut summary, samples, mut findings, fixes: _ } = told;
+    summary.is_redacted = settings.redact;
     findings.extend(read.findings);
     findings.sort_by_cached_key(|finding| {
         (finding.kind, finding.key.as_ref().map(|key| format!("{key:?}")), finding.id.clone())
@@ -273,8 +274,13 @@ fn note_of_claim(settings: &Settings, summary: &DriftSummary) -> Option<String> 
 fn notes(settings: &Settings, summary: &DriftSummary, is_empty: bool) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(note_of_claim(settings, summary));
+    if let Some(recheck) = &settings.recheck {
+        let keys = plural(recheck.len() as u64, "key");
+        notes.push(format!("only {keys} of {} were looked at, nothing else", recheck.path.display()));
+    }
     if is_empty {
-        notes.push("both stores are empty: nothing was compared".to_owned());
+        let why = if settings.recheck.is_some() { "the report has no keys" } else { "both stores are empty" };
+        notes.push(format!("{why}: nothing was compared"));
     }
     for (column, count) in &summary.absent {
         let records = plural(*count, "record");

@@ -23,6 +23,7 @@ use super::fold::{Fold, State, certain};
 use super::history::{self, Histories, HistoryTake};
 use super::localise::{Localised, Side, localise};
 use super::place::TopicPlace;
+use super::repair::Fix;
 use super::say::{self, Difference, Stores};
 use super::shape::{Rows, by_key, rows_of};
 use super::table::{Sum, Table};
@@ -47,12 +48,20 @@ pub fn compare(
     let (properties, method) = (place.properties(settings), table.method());
     let is_captured = settings.group.is_none() && captured::is_captured_from(table, place, &properties)?;
     let sink = Sink { settings, place, properties, method, progress, is_captured };
-    let (mut told, suspects) = sink.first_look(table)?;
+    let (mut told, suspects) = match &settings.recheck {
+        Some(recheck) => sink.named(table, &recheck.keys(table.shape())?),
+        None => sink.first_look(table)?,
+    };
     if !suspects.is_empty() && !progress.is_stopped() {
-        super::pause(settings, progress);
+        if settings.recheck.is_none() {
+            super::pause(settings, progress);
+        }
         sink.confirm(table, suspects, &mut told)?;
     }
     told.summary.table_bytes = table.bytes();
+    if let Some(file) = &settings.repair {
+        file.write(settings, table, &told.summary, &told.fixes)?;
+    }
     if !is_captured {
         let unjudged = unjudged(settings, &told.summary.cuts, &told.read);
         told.read.unread.extend(unjudged);
@@ -128,6 +137,31 @@ impl Sink<'_> {
         }
     }
 
+    /// What there is to tell when these keys are looked at, and no other.
+    fn named(&self, table: &dyn Table, keys: &[Vec<String>]) -> (Told, BTreeSet<u64>) {
+        let first = format!("topic {}", self.place.topic);
+        let claim = if self.is_captured { Claim::Exact } else { Claim::Heuristic };
+        let claim = if self.settings.group.is_some() { Claim::Bracketed } else { claim };
+        let mut summary = DriftSummary::new(first, table.name().to_owned(), claim);
+        summary.columns = table.shape().columns().map(|column| column.name.clone()).collect();
+        summary.keys = keys.len() as u64;
+        summary.suspects = summary.keys;
+        summary.located_by = "recheck".to_owned();
+        let suspects = self.hashes(keys);
+        let (samples, findings, fixes) = Default::default();
+        (Told { read: Read::default(), summary, samples, findings, fixes }, suspects)
+    }
+
+    fn hashes(&self, keys: &[Vec<String>]) -> BTreeSet<u64> {
+        let mut spans = Spans::default();
+        let hash = |key: &Vec<String>| {
+            spans.clear();
+            key.iter().for_each(|text| spans.push(Some(text.as_bytes())));
+            self.method.key(&spans, key.len())
+        };
+        keys.iter().map(hash).collect()
+    }
+
     /// At everything; the keys that look wrong.
     fn look(&self, table: &mut dyn Table, wait: Duration) -> Result<(Told, BTreeSet<u64>), DriftError> {
         let Bracket { sight, cuts, opened, claim } = self.bracket(table, wait)?;
@@ -166,7 +200,7 @@ impl Sink<'_> {
         summary.suspects = suspects.len() as u64;
         summary.located_by = format!("{how:?}").to_lowercase();
         taken.count(&shape, &mut summary);
-        Ok((Told { read, summary, samples: taken.samples, findings: Vec::new() }, suspects))
+        Ok((Told { read, summary, samples: taken.samples, findings: Vec::new(), fixes: Vec::new() }, suspects))
     }
 
     /// Looks again at what looked wrong, under a new bracket, with all versions of each key.
@@ -183,13 +217,19 @@ impl Sink<'_> {
         let histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
         let rows = self.rows(table, &suspects, &histories)?;
         table.end()?;
+        let is_trimmed = read.is_trimmed;
         told.summary.cuts = cuts;
         told.summary.snapshot = snapshot(&sight);
         told.summary.claim = told.summary.claim.max(claim);
-        told.read.unread.append(&mut read.unread);
+        if self.settings.recheck.is_some() {
+            told.summary.rows = rows.values().map(Vec::len).sum::<usize>() as u64;
+            told.read = read;
+        } else {
+            told.read.unread.append(&mut read.unread);
+        }
         let is_whole = told.read.unread.is_empty();
         // A key of which no record was read may have had one.
-        let is_trimmed = told.read.is_trimmed || read.is_trimmed || !is_whole;
+        let is_trimmed = told.read.is_trimmed || is_trimmed || !is_whole;
         let method = self.method;
         let stores = Stores { first: &self.place.topic, second: table.name(), shape: &shape, method };
         let mut subjects: BTreeSet<&Vec<String>> = histories.keys().collect();
@@ -206,6 +246,7 @@ impl Sink<'_> {
                 finding.grade = Grade::Possible;
             }
             let finding = say::with_records(finding, &self.place.topic, &verdict);
+            told.fixes.push(Fix::new(&finding, key, difference.expected, difference.actual));
             say::count(&mut told.summary, &finding);
             told.findings.push(finding);
         }
@@ -214,14 +255,12 @@ impl Sink<'_> {
 
     /// By their keys, and by the hashes of those that the topic never had.
     fn rows(&self, table: &mut dyn Table, suspects: &BTreeSet<u64>, histories: &Histories) -> Result<Rows, DriftError> {
-        let known: Vec<Vec<String>> = histories.keys().cloned().collect();
-        let mut spans = Spans::default();
-        let mut hash = |key: &Vec<String>| {
-            spans.clear();
-            key.iter().for_each(|text| spans.push(Some(text.as_bytes())));
-            self.method.key(&spans, key.len())
-        };
-        let with_texts: BTreeSet<u64> = known.iter().map(&mut hash).collect();
+        let mut known: BTreeSet<Vec<String>> = histories.keys().cloned().collect();
+        if let Some(recheck) = &self.settings.recheck {
+            known.extend(recheck.keys(table.shape())?);
+        }
+        let known: Vec<Vec<String>> = known.into_iter().collect();
+        let with_texts = self.hashes(&known);
         let without: Vec<u64> = suspects.difference(&with_texts).copied().collect();
         let mut found = table.rows(&known)?;
         if !without.is_empty() {

@@ -8,10 +8,11 @@ use std::time::Instant;
 use super::agree::align;
 use super::digest::Method;
 use super::localise::{Localised, Side, localise};
+use super::repair::Fix;
 use super::say::{self, Difference, Stores};
-use super::shape::{Row, by_key, rows_of};
+use super::shape::{Row, Rows, by_key, rows_of};
 use super::table::Table;
-use super::{DriftError, Part, Settings, Told, note};
+use super::{DriftError, Settings, Told, note};
 use crate::audit::drift::{Claim, DriftSummary};
 use crate::audit::finding::Kind;
 use crate::audit::verdict::Report;
@@ -28,12 +29,21 @@ pub fn compare(
     let method = agree_on_method(first, second);
     let mut summary = DriftSummary::new(first.name().to_owned(), second.name().to_owned(), Claim::Heuristic);
     summary.columns = shape.columns().map(|column| column.name.clone()).collect();
-    let suspects = look(first, second, settings.part, &mut summary)?;
-    let mut told = Told { read: Default::default(), summary, samples: Vec::new(), findings: Vec::new() };
-    if !suspects.is_empty() && !progress.is_stopped() {
-        confirm(settings, first, second, suspects, method, progress, &mut told)?;
+    let before = match &settings.recheck {
+        Some(recheck) => named(first, second, &recheck.keys(&shape)?, &mut summary)?,
+        None => look(settings, first, second, &mut summary)?,
+    };
+    let (read, samples, findings, fixes) = Default::default();
+    let mut told = Told { read, summary, samples, findings, fixes };
+    let is_quiet = before.0.is_empty() && before.1.is_empty();
+    if !is_quiet && !progress.is_stopped() {
+        super::pause(settings, progress);
+        confirm(settings, first, second, &before, method, &mut told)?;
     }
     told.summary.table_bytes = first.bytes() + second.bytes();
+    if let Some(file) = &settings.repair {
+        file.write(settings, second, &told.summary, &told.fixes)?;
+    }
     Ok(say::report(settings, told, progress.is_stopped(), began.elapsed()))
 }
 
@@ -48,50 +58,75 @@ pub fn agree_on_method(first: &mut dyn Table, second: &mut dyn Table) -> Method 
     method
 }
 
+/// Rows of both by their keys.
+type Both = (Rows, Rows);
+
+/// The rows that look wrong.
 fn look(
+    settings: &Settings,
     first: &mut dyn Table,
     second: &mut dyn Table,
-    part: Part,
     summary: &mut DriftSummary,
-) -> Result<BTreeSet<u64>, DriftError> {
+) -> Result<Both, DriftError> {
     first.begin()?;
     second.begin()?;
     let (ours, theirs) = std::thread::scope(|scope| {
-        let ours = scope.spawn(|| first.sums_of(part));
-        let theirs = second.sums_of(part);
+        let ours = scope.spawn(|| first.sums_of(settings.part));
+        let theirs = second.sums_of(settings.part);
         Ok::<_, DriftError>((ours.join().map_err(|_| DriftError::Thread)??, theirs?))
     })?;
     summary.keys = ours.iter().map(|sum| sum.count.max(0) as u64).sum();
     summary.rows = theirs.iter().map(|sum| sum.count.max(0) as u64).sum();
-    let Localised { keys, how } = localise(&mut Side::Table(first), &ours, &mut Side::Table(second), &theirs, &[])?;
+    let Localised { mut keys, how } = localise(&mut Side::Table(first), &ours, &mut Side::Table(second), &theirs, &[])?;
     summary.suspects = keys.len() as u64;
     summary.located_by = format!("{how:?}").to_lowercase();
-    Ok(keys)
+    super::limit(settings, &mut keys, summary);
+    let hashes: Vec<u64> = keys.into_iter().collect();
+    let found = match hashes.is_empty() {
+        true => Both::default(),
+        false => (by_key(first.rows_by_hash(&hashes)?), by_key(second.rows_by_hash(&hashes)?)),
+    };
+    first.end()?;
+    second.end()?;
+    Ok(found)
 }
 
-/// Still under the snapshots of the first look.
+/// The rows of these keys and no others.
+fn named(
+    first: &mut dyn Table,
+    second: &mut dyn Table,
+    keys: &[Vec<String>],
+    summary: &mut DriftSummary,
+) -> Result<Both, DriftError> {
+    let found = rows(first, second, keys)?;
+    summary.keys = keys.len() as u64;
+    summary.suspects = summary.keys;
+    summary.rows = found.1.values().map(Vec::len).sum::<usize>() as u64;
+    summary.located_by = "recheck".to_owned();
+    Ok(found)
+}
+
+fn rows(first: &mut dyn Table, second: &mut dyn Table, keys: &[Vec<String>]) -> Result<Both, DriftError> {
+    first.begin()?;
+    second.begin()?;
+    let found = (by_key(first.rows(keys)?), by_key(second.rows(keys)?));
+    first.end()?;
+    second.end()?;
+    Ok(found)
+}
+
+/// Looks again at what looked wrong.
 fn confirm(
     settings: &Settings,
     first: &mut dyn Table,
     second: &mut dyn Table,
-    mut suspects: BTreeSet<u64>,
+    before: &Both,
     method: Method,
-    progress: &Arc<Progress>,
     told: &mut Told,
 ) -> Result<(), DriftError> {
-    super::limit(settings, &mut suspects, &mut told.summary);
-    let hashes: Vec<u64> = suspects.into_iter().collect();
-    let before = (by_key(first.rows_by_hash(&hashes)?), by_key(second.rows_by_hash(&hashes)?));
-    first.end()?;
-    second.end()?;
-    super::pause(settings, progress);
-    first.begin()?;
-    second.begin()?;
     let keys: BTreeSet<Vec<String>> = before.0.keys().chain(before.1.keys()).cloned().collect();
     let keys: Vec<Vec<String>> = keys.into_iter().collect();
-    let now = (by_key(first.rows(&keys)?), by_key(second.rows(&keys)?));
-    first.end()?;
-    second.end()?;
+    let now = rows(first, second, &keys)?;
     let shape = first.shape().clone();
     let stores = Stores { first: first.name(), second: second.name(), shape: &shape, method };
     for key in &keys {
@@ -103,7 +138,9 @@ fn confirm(
             note(&mut told.summary.unverifiable, "in-motion", 1);
             continue;
         }
-        let finding = difference(key, ours, theirs).finding(settings, &stores);
+        let difference = difference(key, ours, theirs);
+        let finding = difference.finding(settings, &stores);
+        told.fixes.push(Fix::new(&finding, key, difference.expected, difference.actual));
         say::count(&mut told.summary, &finding);
         told.findings.push(finding);
     }

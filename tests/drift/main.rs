@@ -10,6 +10,7 @@ mod mysql;
 mod mysql_trouble;
 mod oracle;
 mod pairs;
+mod repair;
 mod sqlite;
 mod tables;
 mod trouble;

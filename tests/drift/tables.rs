@@ -59,6 +59,23 @@ fn many_differences_are_all_found() {
     assert_eq!(limited.drift_summary()["unverifiable"]["not-looked-at"], 4_990);
 }
 
+/// Few of many: by cells, and in few bytes.
+#[test]
+fn few_differences_among_many_rows_are_found_by_cells() {
+    let (mut a, mut b) = pair("cells");
+    let more = "INSERT INTO items SELECT i, i % 97, i / 7.0, NULL, NULL FROM generate_series(20001, 100000) i";
+    a.batch_execute(more).expect("rows");
+    b.batch_execute(more).expect("rows");
+    b.batch_execute("UPDATE items SET cust = cust + 1 WHERE id % 500 = 0; DELETE FROM items WHERE id % 5000 = 1")
+        .expect("differences");
+    let said = compare("cells", &[]);
+    said.must_exit(1);
+    let summary = said.drift_summary();
+    assert!(summary["located_by"].as_str().is_some_and(|how| how.starts_with("cells")), "{summary:#}");
+    assert_eq!((&summary["differs"], &summary["missing"]), (&200.into(), &20.into()));
+    assert!(summary["table_bytes"].as_u64().expect("a number") < 400_000, "{summary:#}");
+}
+
 #[test]
 fn columns_of_other_types_are_refused_by_name() {
     let (mut a, _b) = pair("shapes");

@@ -36,7 +36,7 @@ pub struct Rhythm {
     /// Parts the buckets are compared in.
     pub parts: u32,
     /// When a key that is wrong is looked at again, counted from the first time; wrong at the last one, it is drift.
-    pub recheck: Vec<Duration>,
+    pub confirm_after: Vec<Duration>,
     /// Whether keys are checked as the group passes their records.
     pub tail: bool,
     /// Goes on trying even where nothing could be compared yet.
@@ -48,7 +48,7 @@ impl Default for Rhythm {
         Self {
             every: Duration::from_secs(600),
             parts: 1,
-            recheck: [1, 10, 60].map(Duration::from_secs).into(),
+            confirm_after: [1, 10, 60].map(Duration::from_secs).into(),
             tail: true,
             is_patient: false,
         }
@@ -238,7 +238,7 @@ fn report(settings: &Settings, standing: Standing, blind: Option<&Blind>, began:
         unread.push(part_of(settings, format!("nothing was compared since {since}: {}", blind.why)));
     }
     let read = topic::Read { coverage, findings: of_reading, unread, bytes, is_trimmed: false };
-    let told = Told { read, summary, samples, findings: drift };
+    let told = Told { read, summary, samples, findings: drift, fixes: Vec::new() };
     settings.sign(say::report(settings, told, false, began.elapsed()))
 }
 

@@ -90,7 +90,7 @@ impl Tail {
             commits: None,
             positions: None,
             committed: BTreeMap::new(),
-            queue: Queue::new(settings.memory_bytes / 2, settings.most_findings, &rhythm.recheck),
+            queue: Queue::new(settings.memory_bytes / 2, settings.most_findings, &rhythm.confirm_after),
             news: Vec::new(),
             compared: BTreeMap::new(),
             part: Part { of: rhythm.parts, index: 0 },
@@ -270,7 +270,7 @@ impl Tail {
         following.waiting = self.queue.waiting();
         (following.checked, following.resolved) = (self.queue.checked_total, self.queue.resolved_total);
         following.compared_parts = self.compared.keys().copied().collect();
-        let settled = self.rhythm.recheck.iter().max().copied().unwrap_or_default() + SLACK;
+        let settled = self.rhythm.confirm_after.iter().max().copied().unwrap_or_default() + SLACK;
         following.is_complete = self.complete.is_some_and(|at| at.elapsed() > settled);
         summary.following = Some(following);
         summary
@@ -301,7 +301,7 @@ impl Rounds for Tail {
     }
 
     fn rest(&self) -> Duration {
-        let shortest = self.rhythm.recheck.iter().min().copied().unwrap_or(Duration::from_secs(1));
+        let shortest = self.rhythm.confirm_after.iter().min().copied().unwrap_or(Duration::from_secs(1));
         shortest.clamp(Duration::from_millis(100), Duration::from_secs(1))
     }
 

@@ -1,5 +1,8 @@
 //! Tables in databases, read under one snapshot. A table says what it holds as sums, cells, digests or rows; what that
 //! means is judged elsewhere.
+//!
+//! * `postgres` (with `connect` and `statement`), `mysql`, `sqlite`: the databases
+//! * `choose`: which columns are compared; `stream`: the answers of a table whose rows are hashed here
 
 mod choose;
 mod connect;
@@ -16,6 +19,7 @@ use super::cells::Cells;
 use super::cut::Snapshot;
 use super::digest::{Digest, Method};
 use super::place::Place;
+use super::repair::Fix;
 use super::shape::{Row, Shape};
 use super::{DriftError, Part};
 
@@ -128,6 +132,21 @@ pub trait Table: Send {
     /// Up to where in its log what was captured has been confirmed; `None` where nothing says so.
     fn confirmed(&mut self) -> Result<Option<u64>, DriftError> {
         Ok(None)
+    }
+
+    /// What a file of its repairing statements begins with; `None` where sordini writes none.
+    fn repair_head(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The statement that makes this row as it should be, if it is still as it was found.
+    fn repair(&self, _fix: &Fix) -> Option<String> {
+        None
+    }
+
+    /// The condition that finds this key.
+    fn key_filter(&self, _key: &[String]) -> Option<String> {
+        None
     }
 
     /// Bytes that came from the server.

@@ -84,6 +84,10 @@ impl Mysql {
         for setting in settings {
             self.conn.query_drop(setting).map_err(|error| self.wrong(&error))?;
         }
+        if self.is_mariadb {
+            // Else long lists become joins, which take several times as long. Old versions know no such setting and do no such thing.
+            let _ = self.conn.query_drop("SET SESSION in_predicate_conversion_threshold = 0");
+        }
         Ok(())
     }
 

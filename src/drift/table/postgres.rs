@@ -1,6 +1,8 @@
 //! A table in PostgreSQL: one repeatable-read snapshot, and answers by the statements beside it. `catalogue`: what it consists of.
 
 mod catalogue;
+mod packed;
+mod repair;
 
 use std::time::Duration;
 
@@ -12,16 +14,18 @@ use super::connect;
 use super::statement::{Statements, quoted};
 pub use super::{Chosen, Limits};
 use super::{Sum, Table};
-use crate::drift::cells::{Cells, PARTS};
+use crate::drift::cells::Cells;
 use crate::drift::cut::{Snapshot, parse_lsn};
 use crate::drift::digest::{BUCKETS, Digest, Method};
 use crate::drift::hash::{hash_int, hash_text};
 use crate::drift::place::PostgresPlace;
+use crate::drift::repair::Fix;
 use crate::drift::shape::{Column, Row, Shape};
 use crate::drift::{DriftError, Part};
 
 /// What a table is asked for at most at once.
 const ASKED: usize = 2_000;
+const SILENCE: Duration = Duration::from_secs(30);
 /// Since then jsonb, hashes and `trim_scale` are as they are used here.
 const OLDEST: i32 = 130_000;
 
@@ -54,6 +58,8 @@ impl Postgres {
             config.application_name("sordini");
         }
         config.connect_timeout(Duration::from_secs(10));
+        // A host that is gone without a word is noticed within a minute or two, also while a statement runs.
+        config.keepalives_idle(SILENCE).keepalives_interval(SILENCE).keepalives_retries(3);
         let name = named(&config, &place.table);
         let client = connect::open(&config, place).map_err(|why| {
             let hint = "is the address right, is the server up, and may this role connect?".to_owned();
@@ -89,7 +95,7 @@ impl Postgres {
         let settings = format!(
             "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'iso_8601'; SET extra_float_digits = 1; \
              SET bytea_output = 'hex'; SET client_encoding = 'UTF8'; SET default_transaction_read_only = on; \
-             SET statement_timeout = {timeout}; SET search_path = pg_catalog, public"
+             SET statement_timeout = {timeout}; SET jit = off; SET search_path = pg_catalog, public"
         );
         self.client.batch_execute(&settings).map_err(|error| self.wrong(&error))?;
         let version: String = self.one("SHOW server_version_num", &[])?;
@@ -249,14 +255,13 @@ impl Table for Postgres {
     }
 
     fn sums_of(&mut self, part: Part) -> Result<Vec<Sum>, DriftError> {
-        let rows = self.client.query(&self.statements.sums(part), &[]).map_err(|error| self.wrong(&error))?;
+        let packed: Option<Vec<u8>> = self.one(&self.statements.sums(part), &[])?;
+        let packed = packed.unwrap_or_default();
+        self.bytes += packed.len() as u64;
         let mut sums = vec![Sum::default(); BUCKETS];
-        for row in rows {
-            let (bucket, count, sum): (i32, i64, String) = (self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?);
-            self.bytes += 20 + sum.len() as u64;
-            let place = usize::try_from(bucket).ok().and_then(|bucket| sums.get_mut(bucket));
-            if let Some(place) = place {
-                *place = Sum { count, sum: self.modulo(&sum)? };
+        for (bucket, [count, sum]) in packed::rows(&packed, 2) {
+            if let Some(place) = sums.get_mut(bucket) {
+                *place = Sum { count: count as i64, sum };
             }
         }
         Ok(sums)
@@ -264,18 +269,13 @@ impl Table for Postgres {
 
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {
         let buckets: Vec<i64> = buckets.iter().map(|bucket| *bucket as i64).collect();
-        let last = size as i64 - 1;
-        let rows =
-            self.client.query(&self.statements.cells(), &[&buckets, &last]).map_err(|error| self.wrong(&error))?;
+        let packed: Option<Vec<u8>> = self.one(&self.statements.cells(), &[&buckets, &(size as i64)])?;
+        let packed = packed.unwrap_or_default();
+        self.bytes += packed.len() as u64;
         let mut cells = Cells::new(size, self.statements.method);
-        for row in rows {
-            let (part, place, count): (i32, i32, i64) = (self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?);
-            let texts: (String, String, String) = (self.get(&row, 3)?, self.get(&row, 4)?, self.get(&row, 5)?);
-            self.bytes += 16 + (texts.0.len() + texts.1.len() + texts.2.len()) as u64;
-            let index = part as usize % PARTS * size + place as usize;
-            let (key, sum, check) = (self.modulo(&texts.0)?, self.modulo(&texts.1)?, self.modulo(&texts.2)?);
+        for (index, [count, key, row, check]) in packed::rows(&packed, 4) {
             if let Some(cell) = cells.cell(index) {
-                (cell.count, cell.key, cell.row, cell.check) = (count, key, sum, check);
+                (cell.count, cell.key, cell.row, cell.check) = (count as i64, key, row, check);
             }
         }
         Ok(Some(cells))
@@ -342,6 +342,18 @@ impl Table for Postgres {
         Snapshot::parse(&snapshot, &lsn).ok_or_else(wrong).map(Some)
     }
 
+    fn repair_head(&self) -> Option<&'static str> {
+        Some(repair::HEAD)
+    }
+
+    fn repair(&self, fix: &Fix) -> Option<String> {
+        Some(self.statement_of(fix))
+    }
+
+    fn key_filter(&self, key: &[String]) -> Option<String> {
+        Some(self.filter_of(key))
+    }
+
     fn mark(&mut self) -> Result<(), DriftError> {
         // The snapshot's own transaction can only read.
         let refused = |why| self.refused(why, "compare without --mark");
@@ -364,13 +376,5 @@ impl Table for Postgres {
 
     fn bytes(&self) -> u64 {
         self.bytes
-    }
-}
-
-impl Postgres {
-    /// A sum of 64-bit numbers, with a sign or not, modulo 2^64.
-    fn modulo(&self, sum: &str) -> Result<u64, DriftError> {
-        let wrong = || self.refused(format!("it says {sum:?} for a sum of hashes"), "is this PostgreSQL?");
-        sum.parse::<i128>().map(|sum| sum as u64).map_err(|_| wrong())
     }
 }

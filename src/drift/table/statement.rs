@@ -34,6 +34,9 @@ impl SqlColumn {
     }
 }
 
+/// A column that no table has.
+const KEY_HASH: &str = "\"hash of the key\"";
+
 #[derive(Clone, Debug)]
 pub struct Statements {
     /// Quoted, with its schema.
@@ -56,17 +59,15 @@ impl Statements {
     }
 
     fn row(&self) -> String {
-        match self.method {
-            Method::Chain => self.chain(),
-            Method::Md5 => self.netstrings(self.keys.iter().chain(&self.values)),
-        }
+        self.netstrings(self.keys.iter().chain(&self.values))
     }
 
-    fn chain(&self) -> String {
+    /// From the key's hash on.
+    fn chain(&self, key: &str) -> String {
         if self.values.is_empty() {
-            return chained("''", &self.key());
+            return chained("''", key);
         }
-        let mut seed = self.key();
+        let mut seed = key.to_owned();
         for group in self.values.chunks(MASKED) {
             let nullable = group.iter().enumerate().filter(|(_, column)| column.is_nullable);
             let bits: Vec<String> = nullable
@@ -103,43 +104,65 @@ impl Statements {
         md5_half(&hashed)
     }
 
+    /// Bucket, count and sum of each bucket of the part, packed: 2, 8 and 8 bytes.
     pub fn sums(&self, part: Part) -> String {
-        let (key, row, table) = (self.key(), self.row(), &self.table);
         let last = BUCKETS - 1;
         let filter = match part.is_whole() {
             true => String::new(),
-            false => format!(" WHERE (({key}) & {last}) % {} = {}", part.of, part.index),
+            false => format!(" WHERE (({}) & {last}) % {} = {}", self.key(), part.of, part.index),
         };
-        format!("SELECT (({key}) & {last})::int, count(*), sum({row})::text FROM {table}{filter} GROUP BY 1")
+        format!(
+            "SELECT string_agg(int2send(b::int2) || int8send(n) || int8send(s), ''::bytea) FROM \
+             (SELECT k & {last} AS b, count(*) AS n, {} AS s FROM {} GROUP BY 1) AS buckets",
+            wrapped("h"),
+            self.hashed(&filter)
+        )
     }
 
-    /// `$1`: buckets; `$2`: cells in a part, less one.
+    /// Hashes of key and row. The key's is computed once: `OFFSET 0` keeps the two selects apart.
+    fn hashed(&self, filter: &str) -> String {
+        let table = &self.table;
+        match self.method {
+            Method::Chain => format!(
+                "(SELECT {KEY_HASH} AS k, {} AS h FROM (SELECT *, {} AS {KEY_HASH} FROM {table}{filter} OFFSET 0) AS keyed)\
+                 AS hashed",
+                self.chain(KEY_HASH),
+                self.key()
+            ),
+            Method::Md5 => {
+                format!("(SELECT {} AS k, {} AS h FROM {table}{filter} OFFSET 0) AS hashed", self.key(), self.row())
+            }
+        }
+    }
+
+    /// `$1`: buckets; `$2`: cells in a part. Index, count and three sums of each cell, packed: 4 and four times 8 bytes.
     pub fn cells(&self) -> String {
-        let (key, row, table) = (self.key(), self.row(), &self.table);
-        let last = BUCKETS - 1;
         let check = match self.method {
             Method::Chain => format!("hashint8extended(k # h, {CHECK_SEED})"),
             Method::Md5 => md5_half("to_hex(k # h)"),
         };
         format!(
-            "SELECT part::int, ((h >> ({PART_BITS} * part)) & $2)::int, count(*), sum(k)::text, sum(h)::text, \
-             sum({check})::text \
-             FROM (SELECT {key} AS k, {row} AS h FROM {table} WHERE (({key}) & {last}) = ANY($1) OFFSET 0) AS hashed, \
-             (VALUES (0), (1), (2)) AS parts(part) GROUP BY 1, 2"
+            "SELECT string_agg(int4send(cell) || int8send(n) || int8send(k) || int8send(h) || int8send(c), ''::bytea) FROM \
+             (SELECT (part * $2::bigint + ((((h >> ({PART_BITS} * part)) & {}) * $2::bigint) >> {PART_BITS}))::int AS cell, \
+             count(*) AS n, {} AS k, {} AS h, {} AS c FROM {}, (VALUES (0), (1), (2)) AS parts(part) GROUP BY 1) AS cells",
+            (1 << PART_BITS) - 1,
+            wrapped("k"),
+            wrapped("h"),
+            wrapped(&check),
+            self.hashed(&format!(" WHERE (({}) & {}) = ANY($1)", self.key(), BUCKETS - 1)),
         )
     }
 
     /// Binary, so that nothing is printed; buckets are our own numbers.
     pub fn copy_digests(&self, buckets: &[usize]) -> String {
-        let (key, row, table) = (self.key(), self.row(), &self.table);
         let filter = match buckets.len() {
             BUCKETS => String::new(),
             _ => {
                 let list: Vec<String> = buckets.iter().map(usize::to_string).collect();
-                format!(" WHERE (({key}) & {}) = ANY('{{{}}}'::bigint[])", BUCKETS - 1, list.join(","))
+                format!(" WHERE (({}) & {}) = ANY('{{{}}}'::bigint[])", self.key(), BUCKETS - 1, list.join(","))
             }
         };
-        format!("COPY (SELECT {key}, {row} FROM {table}{filter}) TO STDOUT (FORMAT binary)")
+        format!("COPY (SELECT k, h FROM {}) TO STDOUT (FORMAT binary)", self.hashed(&filter))
     }
 
     fn selected(&self) -> String {
@@ -180,6 +203,12 @@ impl Statements {
 /// First half of the MD5, as a number.
 fn md5_half(text: &str) -> String {
     format!("('x' || substr(md5({text}), 1, 16))::bit(64)::bigint")
+}
+
+/// A sum of numbers modulo 2^64, as a signed number.
+fn wrapped(number: &str) -> String {
+    let (half, all) = (1_u128 << 63, 1_u128 << 64);
+    format!("((sum({number}) % {all} + {}) % {all} - {half})::bigint", all + half)
 }
 
 fn chained(text: &str, seed: &str) -> String {

@@ -89,6 +89,15 @@ impl Postgres {
         self.port
     }
 
+    /// Seconds of processor time that its backends have taken, as far as they have ended.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
+        let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        // cutime and cstime, in hundredths.
+        let ticks = fields.split_whitespace().skip(13).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
+        ticks.sum::<f64>() / 100.0
+    }
+
     /// As the superuser.
     pub fn url(&self, database: &str) -> String {
         self.url_as("postgres", database)

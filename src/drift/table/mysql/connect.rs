@@ -1,5 +1,6 @@
 //! A connection the way the `mysql` client makes one: its option file, its `ssl-mode`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs};
@@ -45,6 +46,7 @@ pub fn open(login: &Login, place: &MysqlPlace) -> Result<Conn, Error> {
         .db_name(Some(place.database.clone()))
         // Else a server on this machine would be reached through its socket, not where the URL says.
         .prefer_socket(false)
+        .connect_attrs(Some(HashMap::from([("program_name", "sordini")])))
         .tcp_connect_timeout(Some(PATIENCE));
     if place.tls == TlsMode::Disable {
         return Conn::new(options);

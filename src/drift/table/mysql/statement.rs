@@ -81,21 +81,29 @@ impl SqlColumn {
     /// Its canonical text in SQL; `None` where SQL prints the value otherwise.
     fn text(&self) -> Option<String> {
         let name = &self.name;
-        let number = if self.is_filled { format!("cast({name} + 0 AS char)") } else { format!("cast({name} AS char)") };
         Some(match (self.base, self.ty) {
             (Base::Float | Base::Double, _) | (Base::Json, Type::Json) => return None,
             (Base::Tiny | Base::Bit(_), Type::Bool) => {
                 format!("CASE {name} + 0 WHEN 0 THEN 'false' WHEN 1 THEN 'true' ELSE cast({name} + 0 AS char) END")
             }
-            (Base::Bit(_), _) => format!("cast({name} + 0 AS char)"),
-            (Base::Tiny | Base::Integer | Base::Decimal, _) => number,
-            (Base::Text | Base::Char, Type::Uuid) => format!("lower(convert({name} USING utf8mb4))"),
-            (Base::Text | Base::Char | Base::Json, _) => format!("convert({name} USING utf8mb4)"),
+            (Base::Bit(_), _) => format!("{name} + 0"),
+            (Base::Tiny | Base::Integer | Base::Decimal, _) if self.is_filled => format!("{name} + 0"),
+            (Base::Tiny | Base::Integer | Base::Decimal, _) => name.clone(),
+            (Base::Text | Base::Char, Type::Uuid) => format!("lower({})", self.utf8()),
+            (Base::Text | Base::Char | Base::Json, _) => self.utf8(),
             (Base::Bytes, _) => format!("lower(hex({name}))"),
             (Base::Uuid | Base::Date, _) => format!("cast({name} AS char)"),
             (Base::Time(digits) | Base::Datetime(digits), _) => clock(name, digits),
             (Base::Timestamp(digits), _) => format!("concat({}, '+00')", clock(name, digits)),
         })
+    }
+
+    /// Converted only where it is something else, for that costs.
+    fn utf8(&self) -> String {
+        match &self.encoding {
+            Some((charset, _)) if charset.starts_with("utf8") => self.name.clone(),
+            _ => format!("convert({} USING utf8mb4)", self.name),
+        }
     }
 
     /// Whether SQL can print and therefore hash it.
@@ -199,19 +207,16 @@ impl Statements {
         self.keys.iter().chain(&self.values)
     }
 
-    fn key(&self) -> String {
-        netstrings(self.keys.iter())
-    }
-
     /// Of every row: the hash of its key, and of all of it.
     fn hashed(&self) -> String {
-        format!("SELECT {} AS k, {} AS h FROM {}", self.key(), netstrings(self.columns()), self.table)
+        let (key, row) = (md5_half(&netstrings(self.keys.iter())), md5_half(&netstrings(self.columns())));
+        format!("SELECT {key} AS k, {row} AS h FROM {}", self.table)
     }
 
     pub fn sums(&self) -> String {
         let last = BUCKETS - 1;
         format!(
-            "SELECT k & {last}, count(*), cast(sum(h) AS char) FROM ({}) AS hashed GROUP BY k & {last}",
+            "SELECT k & {last}, count(*), cast(sum(h) AS char) FROM ({}) AS hashed GROUP BY k & {last} ORDER BY NULL",
             self.hashed()
         )
     }
@@ -220,11 +225,11 @@ impl Statements {
     pub fn cells(&self, buckets: &[usize], size: usize) -> String {
         let check = md5_half("lower(hex(k ^ h))");
         format!(
-            "SELECT part, (h >> ({PART_BITS} * part)) & {} AS cell, count(*), cast(sum(k) AS char), cast(sum(h) AS char), \
+            "SELECT part, (((h >> ({PART_BITS} * part)) & {}) * {size}) >> {PART_BITS} AS cell, count(*), cast(sum(k) AS char), cast(sum(h) AS char), \
              cast(sum({check}) AS char) \
              FROM ({}{} LIMIT 18446744073709551615) AS hashed, \
              (SELECT 0 AS part UNION ALL SELECT 1 UNION ALL SELECT 2) AS parts GROUP BY part, cell",
-            size - 1,
+            (1 << PART_BITS) - 1,
             self.hashed(),
             self.within(buckets)
         )
@@ -238,8 +243,10 @@ impl Statements {
         if buckets.len() == BUCKETS {
             return String::new();
         }
-        let list: Vec<String> = buckets.iter().map(usize::to_string).collect();
-        format!(" WHERE ({} & {}) IN ({})", self.key(), BUCKETS - 1, list.join(","))
+        // As hexadecimal digits: among numbers with and without a sign the server searches one by one.
+        let list: Vec<String> = buckets.iter().map(|bucket| format!("'{bucket:03x}'")).collect();
+        let key = netstrings(self.keys.iter());
+        format!(" WHERE substr(md5({key}), 14, 3) IN ({})", list.join(","))
     }
 
     pub fn all_rows(&self) -> String {
@@ -255,8 +262,9 @@ impl Statements {
     }
 
     pub fn rows_by_hash(&self, hashes: &[u64]) -> String {
-        let list: Vec<String> = hashes.iter().map(u64::to_string).collect();
-        format!("{} WHERE {} IN ({})", self.all_rows(), self.key(), list.join(","))
+        let list: Vec<String> = hashes.iter().map(|hash| format!("'{hash:016x}'")).collect();
+        let key = netstrings(self.keys.iter());
+        format!("{} WHERE left(md5({key}), 16) IN ({})", self.all_rows(), list.join(","))
     }
 }
 
@@ -265,14 +273,14 @@ fn netstrings<'c>(columns: impl Iterator<Item = &'c SqlColumn>) -> String {
     let parts: Vec<String> = columns
         .map(|column| {
             let text = column.text().unwrap_or_else(|| column.name.clone());
-            let framed = format!("concat(octet_length({text}), ':', {text}, ',')");
+            let framed = format!("octet_length({text}), ':', {text}, ','");
             match column.is_nullable {
-                true => format!("if({} IS NULL, '-', {framed})", column.name),
+                true => format!("if({} IS NULL, '-', concat({framed}))", column.name),
                 false => framed,
             }
         })
         .collect();
-    md5_half(&format!("concat({})", parts.join(", ")))
+    format!("concat({})", parts.join(", "))
 }
 
 /// First half of the MD5, as a number.

@@ -22,14 +22,15 @@ impl SqlColumn {
         match value {
             ValueRef::Null => return false,
             ValueRef::Blob(bytes) => blob(bytes, self.ty, out),
-            ValueRef::Text(text) => {
-                let text = String::from_utf8_lossy(text);
-                // Of bytes a text says nothing, and a number as text is none of this column's.
-                if self.ty == Type::Bytes || !self.fits(&Given::Text(text.as_ref().into()), out) {
+            ValueRef::Text(text) => match std::str::from_utf8(text) {
+                // Base64 in a column of bytes is text.
+                Ok(text) if self.ty == Type::Bytes || !self.fits(&Given::Text(text.into()), out) => {
                     out.truncate(from);
                     out.extend_from_slice(text.as_bytes());
                 }
-            }
+                Ok(_) => {}
+                Err(_) => marked("text", text, out),
+            },
             ValueRef::Integer(number) => {
                 let text = number.to_string();
                 let is_day = self.ty == Type::Date;
@@ -74,10 +75,21 @@ impl SqlColumn {
 /// Bytes are printed as such, and those of a UUID as one; elsewhere they are marked.
 fn blob(bytes: &[u8], ty: Type, out: &mut Vec<u8>) {
     match (ty, uuid::Uuid::from_slice(bytes)) {
-        (Type::Uuid, Ok(uuid)) => return out.extend_from_slice(uuid.to_string().as_bytes()),
-        (Type::Bytes, _) => {}
-        _ => out.extend_from_slice(b"\0blob "),
+        (Type::Uuid, Ok(uuid)) => out.extend_from_slice(uuid.to_string().as_bytes()),
+        (Type::Bytes, _) => hex(bytes, out),
+        _ => marked("blob", bytes, out),
     }
+}
+
+/// No store that holds text has one like it.
+fn marked(what: &str, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(0);
+    out.extend_from_slice(what.as_bytes());
+    out.push(b' ');
+    hex(bytes, out);
+}
+
+fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
         for digit in [byte >> 4, byte & 15] {
             out.push(b"0123456789abcdef"[usize::from(digit)]);
@@ -120,6 +132,7 @@ mod tests {
             (Type::Bytes, Blob(&[0, 255]), "00ff"),
             (Type::Text, Blob(b"ab"), "\0blob 6162"),
             (Type::Text, Text(b"x "), "x "),
+            (Type::Text, Text(b"\xff"), "\0text ff"),
         ] {
             assert_eq!(text(ty, value).as_deref(), Some(expected), "{ty:?} {value:?}");
         }
