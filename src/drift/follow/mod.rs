@@ -26,7 +26,7 @@ use repeat::Repeat;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Before what failed is tried again; doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often, and in which steps.
 #[derive(Clone, Debug)]
@@ -201,7 +201,7 @@ impl Stop {
                 if outer.is_stopped() {
                     inner.lock().unwrap_or_else(PoisonError::into_inner).stop();
                 }
-                std::thread::sleep(PAUSE);
+                std::thread::sleep(PAUSE * 4);
             }
         });
         stop
