@@ -52,7 +52,7 @@ const PAIR: [&str; 18] = [
     "redact",
     "every",
     "buckets",
-    "recheck",
+    "confirm_after",
     "repair",
     "keys",
 ];

@@ -34,12 +34,17 @@ pub struct FollowArgs {
     buckets: u32,
     /// When a key that is wrong is looked at again, comma-separated, counted from the first time; wrong at the last one, it is drift
     #[arg(long, value_name = "DURATIONS", value_parser = parse_duration, value_delimiter = ',', default_value = "1s,10s,1m", requires = "follow")]
-    recheck: Vec<Duration>,
+    confirm_after: Vec<Duration>,
 }
 
 impl FollowArgs {
     pub fn rhythm(&self) -> Rhythm {
-        Rhythm { every: self.every, parts: self.buckets, recheck: self.recheck.clone(), ..Rhythm::default() }
+        Rhythm {
+            every: self.every,
+            parts: self.buckets,
+            confirm_after: self.confirm_after.clone(),
+            ..Rhythm::default()
+        }
     }
 }
 

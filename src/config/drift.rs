@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::{ConfigError, duration, parse_duration, size};
-use crate::drift::Settings;
 use crate::drift::digest::BUCKETS;
 use crate::drift::follow::Rhythm;
 use crate::drift::pairs::store;
 use crate::drift::place::Place;
 use crate::drift::table::{Chosen, Limits};
+use crate::drift::{Part, Settings};
 use crate::source::Properties;
 
 /// Defaults, as `config/sordini.toml` lists them.
@@ -58,7 +58,7 @@ pub struct DriftFile {
     buckets: Option<u32>,
     /// When a key that is wrong is looked at again, before it is called drift.
     #[serde(default, deserialize_with = "durations")]
-    recheck: Option<Vec<Duration>>,
+    confirm_after: Option<Vec<Duration>>,
     /// Whether keys are checked as the group passes their records; true where there is a group.
     follow: Option<bool>,
     #[serde(default)]
@@ -99,8 +99,8 @@ impl DriftFile {
         if self.every.is_some_and(|every| every.is_zero()) {
             return wrong("every", "every must be longer than nothing".to_owned());
         }
-        if self.recheck.as_ref().is_some_and(Vec::is_empty) {
-            return wrong("recheck", "recheck names at least one time".to_owned());
+        if self.confirm_after.as_ref().is_some_and(Vec::is_empty) {
+            return wrong("confirm-after", "confirm-after names at least one time".to_owned());
         }
         Ok(())
     }
@@ -125,12 +125,12 @@ impl DriftFile {
             memory_bytes: self.memory.unwrap_or(MEMORY),
             most_findings: self.max_findings.unwrap_or(MOST_FINDINGS),
             redact: self.redact,
-            part: crate::drift::Part::WHOLE,
+            part: Part::WHOLE,
         };
         let rhythm = Rhythm {
             every: self.every.unwrap_or(defaults.every),
             parts: self.buckets.unwrap_or(defaults.parts),
-            recheck: self.recheck.clone().unwrap_or(defaults.recheck),
+            confirm_after: self.confirm_after.clone().unwrap_or(defaults.confirm_after),
             tail: self.follow.unwrap_or(defaults.tail),
             is_patient: defaults.is_patient,
         };

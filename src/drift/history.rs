@@ -44,10 +44,18 @@ pub struct History {
 impl History {
     fn push(&mut self, version: Version) {
         self.versions.push_back(version);
-        if self.versions.len() > KEPT {
+        if self.versions.len() > KEPT && self.is_oldest_replaced() {
             self.versions.pop_front();
             self.forgotten += 1;
         }
+    }
+
+    /// A later settled version of the same partition stands for it. What is open may be in the table, however old it is.
+    fn is_oldest_replaced(&self) -> bool {
+        let mut versions = self.versions.iter().filter(|version| !version.is_open);
+        let Some(oldest) = self.versions.front().filter(|oldest| !oldest.is_open) else { return false };
+        versions.next();
+        versions.any(|version| version.partition == oldest.partition)
     }
 
     /// The last settled version of each partition, then all that are not settled.
@@ -127,4 +135,28 @@ pub fn merge(all: Vec<Histories>) -> Histories {
         history.versions.make_contiguous().sort_by_key(|version| (version.partition, version.offset));
     }
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_in_the_table_is_never_forgotten() {
+        let version = |offset: i64, is_open| Version {
+            partition: 0,
+            offset,
+            timestamp: 0,
+            checksum: 0,
+            content: Content::Deleted,
+            is_open,
+        };
+        let mut history = History::default();
+        (0..300).for_each(|offset| history.push(version(offset, false)));
+        assert_eq!((history.versions.len(), history.forgotten), (KEPT, 100));
+        (300..900).for_each(|offset| history.push(version(offset, true)));
+        let (settled, open) = history.allowed();
+        assert_eq!((settled[0].offset, open.len()), (299, 600));
+        assert_eq!(history.versions.len() as u64 + history.forgotten, 900);
+    }
 }

@@ -26,7 +26,7 @@ impl Follower {
         let (out, err) = (dir.path().join("out"), dir.path().join("err"));
         let file = |path: &PathBuf| Stdio::from(File::create(path).expect("a temporary file"));
         let child = Command::new(env!("CARGO_BIN_EXE_sordini"))
-            .args(["drift", "--follow", "--format", "json", "--settle", "200ms", "--recheck", "300ms,1s"])
+            .args(["drift", "--follow", "--format", "json", "--settle", "200ms", "--confirm-after", "300ms,1s"])
             .args(args)
             .stdout(file(&out))
             .stderr(file(&err))

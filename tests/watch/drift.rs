@@ -50,7 +50,7 @@ impl Pair {
         format!(
             "[[alert.rule]]\nkind = \"drift-stopped\"\nfor = \"1s\"\n\
              [[drift]]\nname = \"orders-table\"\nfirst = \"kafka:///{}\"\nsecond = \"{table}\"\ngroup = \"sink-{0}\"\n\
-             settle = \"100ms\"\nevery = \"500ms\"\nbuckets = 2\nrecheck = [\"200ms\", \"500ms\"]\n",
+             settle = \"100ms\"\nevery = \"500ms\"\nbuckets = 2\nconfirm-after = [\"200ms\", \"500ms\"]\n",
             self.topic
         )
     }

@@ -26,7 +26,7 @@ use repeat::Repeat;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Before what failed is tried again; doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often, and in which steps.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub struct Rhythm {
     /// Parts the buckets are compared in.
     pub parts: u32,
     /// When a key that is wrong is looked at again, counted from the first time; wrong at the last one, it is drift.
-    pub recheck: Vec<Duration>,
+    pub confirm_after: Vec<Duration>,
     /// Whether keys are checked as the group passes their records.
     pub tail: bool,
     /// Goes on trying even where nothing could be compared yet.
@@ -48,7 +48,7 @@ impl Default for Rhythm {
         Self {
             every: Duration::from_secs(600),
             parts: 1,
-            recheck: [1, 10, 60].map(Duration::from_secs).into(),
+            confirm_after: [1, 10, 60].map(Duration::from_secs).into(),
             tail: true,
             is_patient: false,
         }
@@ -201,7 +201,7 @@ impl Stop {
                 if outer.is_stopped() {
                     inner.lock().unwrap_or_else(PoisonError::into_inner).stop();
                 }
-                std::thread::sleep(PAUSE);
+                std::thread::sleep(PAUSE * 4);
             }
         });
         stop

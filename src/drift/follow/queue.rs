@@ -50,7 +50,7 @@ pub struct Queue {
     most_bytes: usize,
     most_wrong: usize,
     wrong: usize,
-    recheck: Vec<i64>,
+    confirm_after: Vec<i64>,
     steady_ms: i64,
     resolved: VecDeque<Finding>,
     pub resolved_total: u64,
@@ -110,17 +110,17 @@ impl Entry {
 }
 
 impl Queue {
-    pub fn new(memory_bytes: usize, most_wrong: usize, recheck: &[Duration]) -> Self {
-        let mut recheck: Vec<i64> = recheck.iter().map(|time| millis(*time)).collect();
-        recheck.sort_unstable();
-        let steady_ms = recheck.last().copied().unwrap_or(0).clamp(100, millis(STEADY));
+    pub fn new(memory_bytes: usize, most_wrong: usize, confirm_after: &[Duration]) -> Self {
+        let mut confirm_after: Vec<i64> = confirm_after.iter().map(|time| millis(*time)).collect();
+        confirm_after.sort_unstable();
+        let steady_ms = confirm_after.last().copied().unwrap_or(0).clamp(100, millis(STEADY));
         Self {
             entries: BTreeMap::new(),
             bytes: 0,
             most_bytes: memory_bytes,
             most_wrong,
             wrong: 0,
-            recheck,
+            confirm_after,
             steady_ms,
             resolved: VecDeque::new(),
             resolved_total: 0,
@@ -242,7 +242,7 @@ impl Queue {
         if let Verdict::Unverifiable(reason) = verdict {
             *self.unverifiable.entry((*reason).to_owned()).or_default() += 1;
         }
-        let (recheck, steady_ms) = (self.recheck.clone(), self.steady_ms);
+        let (confirm_after, steady_ms) = (self.confirm_after.clone(), self.steady_ms);
         let (told, is_dropped) = self.change(key, |entry| {
             entry.equals = match verdict {
                 Verdict::Stale { older, .. } => Some((older.partition, older.offset)),
@@ -254,7 +254,7 @@ impl Queue {
                 // What is told stands until it is seen to be right.
                 None if is_unverifiable && entry.is_told() => entry.wait(steady_ms, now_ms),
                 None => entry.right(now_ms),
-                Some(finding) => entry.is_wrong(finding, &recheck, steady_ms, now_ms),
+                Some(finding) => entry.is_wrong(finding, &confirm_after, steady_ms, now_ms),
             };
             entry.prune();
             let is_done = entry.wrong.is_none() && entry.settled().len() == entry.history.versions.len();
@@ -339,7 +339,7 @@ impl Entry {
         vec![wrong.last]
     }
 
-    fn is_wrong(&mut self, mut finding: Finding, recheck: &[i64], steady_ms: i64, now_ms: i64) -> Vec<Finding> {
+    fn is_wrong(&mut self, mut finding: Finding, confirm_after: &[i64], steady_ms: i64, now_ms: i64) -> Vec<Finding> {
         let wrong = self.wrong.get_or_insert_with(|| Wrong {
             since_ms: now_ms,
             looks: 0,
@@ -362,7 +362,7 @@ impl Entry {
             gone.state = State::Resolved;
             return vec![gone, wrong.last.clone()];
         }
-        match recheck.iter().find(|after| wrong.since_ms + **after > now_ms) {
+        match confirm_after.iter().find(|after| wrong.since_ms + **after > now_ms) {
             Some(after) => {
                 wrong.due_ms = wrong.since_ms + after;
                 Vec::new()

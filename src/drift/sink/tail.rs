@@ -23,7 +23,7 @@ use crate::drift::follow::{Rhythm, Rounds, Standing, once};
 use crate::drift::history::HistoryTake;
 use crate::drift::place::TopicPlace;
 use crate::drift::say::{self, Difference, Stores};
-use crate::drift::shape::{Rows, by_key, rows_of};
+use crate::drift::shape::{Rows, Shape, by_key, rows_of};
 use crate::drift::table::{self, Table};
 use crate::drift::topic::{self, Commits, Opened};
 use crate::drift::verdict::{Verdict, judge};
@@ -37,6 +37,7 @@ use take::{Room, TailTake};
 /// Keys that one round looks at.
 const MOST_CHECKED: usize = 20_000;
 
+const REOPEN_EVERY: Duration = Duration::from_secs(60);
 /// The last look at a key comes a little late.
 const SLACK: Duration = Duration::from_secs(3);
 
@@ -50,6 +51,9 @@ pub struct Tail {
     rhythm: Rhythm,
     properties: Properties,
     table: Option<Box<dyn Table>>,
+    /// As the table was when it was last opened, and when that was.
+    shape: Option<Shape>,
+    opened: Instant,
     commits: Option<Commits>,
     /// Where the tail goes on, and what the group had committed in the last round.
     positions: Option<Offsets>,
@@ -87,10 +91,12 @@ impl Tail {
             rhythm: rhythm.clone(),
             properties: place.properties(settings),
             table: None,
+            shape: None,
+            opened: Instant::now(),
             commits: None,
             positions: None,
             committed: BTreeMap::new(),
-            queue: Queue::new(settings.memory_bytes / 2, settings.most_findings, &rhythm.recheck),
+            queue: Queue::new(settings.memory_bytes / 2, settings.most_findings, &rhythm.confirm_after),
             news: Vec::new(),
             compared: BTreeMap::new(),
             part: Part { of: rhythm.parts, index: 0 },
@@ -108,6 +114,24 @@ impl Tail {
             dropped_ms: 0,
             complete: None,
         }
+    }
+
+    /// Opened anew now and then, so that a table that was altered is compared as it is.
+    fn table(&mut self) -> Result<Box<dyn Table>, DriftError> {
+        if let Some(table) = self.table.take().filter(|_| self.opened.elapsed() < REOPEN_EVERY) {
+            return Ok(table);
+        }
+        let table = table::open(&self.settings.second, &self.settings.chosen, &self.settings.limits)?;
+        self.opened = Instant::now();
+        let is_altered = self.shape.replace(table.shape().clone()).is_some_and(|before| before != *table.shape());
+        if is_altered {
+            tracing::warn!(table = table.name(), "its columns have changed; everything is compared anew");
+            self.forget();
+            self.compared.clear();
+            self.complete = None;
+            self.next_comparison = Instant::now();
+        }
+        Ok(table)
     }
 
     /// Everything that one round may look at.
@@ -270,7 +294,7 @@ impl Tail {
         following.waiting = self.queue.waiting();
         (following.checked, following.resolved) = (self.queue.checked_total, self.queue.resolved_total);
         following.compared_parts = self.compared.keys().copied().collect();
-        let settled = self.rhythm.recheck.iter().max().copied().unwrap_or_default() + SLACK;
+        let settled = self.rhythm.confirm_after.iter().max().copied().unwrap_or_default() + SLACK;
         following.is_complete = self.complete.is_some_and(|at| at.elapsed() > settled);
         summary.following = Some(following);
         summary
@@ -279,10 +303,7 @@ impl Tail {
 
 impl Rounds for Tail {
     fn round(&mut self, progress: &Arc<Progress>) -> Result<Vec<Finding>, DriftError> {
-        let mut table = match self.table.take() {
-            Some(table) => table,
-            None => table::open(&self.settings.second, &self.settings.chosen, &self.settings.limits)?,
-        };
+        let mut table = self.table()?;
         let before = table.bytes();
         let done = self.all(&mut *table, progress);
         self.table_bytes += table.bytes() - before;
@@ -301,7 +322,7 @@ impl Rounds for Tail {
     }
 
     fn rest(&self) -> Duration {
-        let shortest = self.rhythm.recheck.iter().min().copied().unwrap_or(Duration::from_secs(1));
+        let shortest = self.rhythm.confirm_after.iter().min().copied().unwrap_or(Duration::from_secs(1));
         shortest.clamp(Duration::from_millis(100), Duration::from_secs(1))
     }
 

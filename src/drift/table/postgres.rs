@@ -26,6 +26,7 @@ use crate::drift::shape::{Column, Row, Shape};
 
 /// What a table is asked for at most at once.
 const ASKED: usize = 2_000;
+const SILENCE: Duration = Duration::from_secs(30);
 /// Since then jsonb, hashes and `trim_scale` are as they are used here.
 const OLDEST: i32 = 130_000;
 
@@ -58,6 +59,8 @@ impl Postgres {
             config.application_name("sordini");
         }
         config.connect_timeout(Duration::from_secs(10));
+        // A host that is gone without a word is noticed within a minute or two, also while a statement runs.
+        config.keepalives_idle(SILENCE).keepalives_interval(SILENCE).keepalives_retries(3);
         let name = named(&config, &place.table);
         let client = connect::open(&config, place).map_err(|why| {
             let hint = "is the address right, is the server up, and may this role connect?".to_owned();

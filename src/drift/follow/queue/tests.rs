@@ -2,10 +2,10 @@ use super::*;
 use crate::audit::finding::Kind;
 use crate::drift::shape::Row;
 
-const RECHECK: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
+const CONFIRM_AFTER: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
 
 fn queue() -> Queue {
-    Queue::new(1 << 20, 10, &RECHECK)
+    Queue::new(1 << 20, 10, &CONFIRM_AFTER)
 }
 
 fn key(name: &str) -> Key {
@@ -106,7 +106,7 @@ fn wrong_in_another_way_is_another_finding() {
 
 #[test]
 fn memory_is_bounded_and_what_is_dropped_is_counted() {
-    let mut queue = Queue::new(2_000, 1, &RECHECK);
+    let mut queue = Queue::new(2_000, 1, &CONFIRM_AFTER);
     for number in 0..100 {
         queue.take(tail(&number.to_string(), 0..1));
     }
