@@ -26,6 +26,8 @@ pub enum Said {
     Deleted,
     /// It could not be read: any row may be right.
     Unreadable,
+    /// A row of which some values stand in an earlier version.
+    Partial,
 }
 
 /// One record of one key.
@@ -53,6 +55,7 @@ impl Packed {
             Said::Row(row) => (0, row),
             Said::Deleted => (1, 0),
             Said::Unreadable => (2, 0),
+            Said::Partial => (3, 0),
         };
         let kind = kind | if version.is_open { OPEN } else { 0 };
         let place =
@@ -72,7 +75,8 @@ impl Packed {
         match self.place & (OPEN - 1) {
             0 => Said::Row(self.row),
             1 => Said::Deleted,
-            _ => Said::Unreadable,
+            2 => Said::Unreadable,
+            _ => Said::Partial,
         }
     }
 }
@@ -92,6 +96,8 @@ pub enum State {
     OneOf(Vec<Option<u64>>),
     /// Its last record could not be read.
     Unknown,
+    /// Its versions have to be looked at one by one.
+    Partial,
 }
 
 pub struct Fold {
@@ -161,7 +167,7 @@ impl Fold {
         counts.keys += 1;
         // The last settled version of each partition, and all that are not.
         let mut allowed: Vec<Option<u64>> = Vec::new();
-        let (mut settled, mut in_flight, mut is_unknown) = (0, false, false);
+        let (mut settled, mut in_flight, (mut is_unknown, mut is_partial)) = (0, false, (false, false));
         for version in versions {
             settled += u32::from(!version.is_open());
             in_flight |= version.is_open();
@@ -169,11 +175,16 @@ impl Fold {
                 Said::Row(row) => allowed.push(Some(row)),
                 Said::Deleted => allowed.push(None),
                 Said::Unreadable => is_unknown = true,
+                Said::Partial => is_partial = true,
             }
         }
         if is_unknown {
             counts.unknown += 1;
             return State::Unknown;
+        }
+        if is_partial {
+            counts.in_flight += u64::from(in_flight);
+            return State::Partial;
         }
         if settled > 1 {
             // Nothing orders records of several partitions.
@@ -356,7 +367,16 @@ mod tests {
     fn what_could_not_be_read_leaves_all_open() {
         let fold = Fold::new(0);
         let mut writer = fold.writer();
-        for (key, offset, said) in [(1, 1, Said::Unreadable), (1, 2, Said::Row(5)), (2, 3, Said::Unreadable)] {
+        let all = [
+            (1, 1, Said::Unreadable),
+            (1, 2, Said::Row(5)),
+            (2, 3, Said::Unreadable),
+            (3, 4, Said::Row(6)),
+            (3, 5, Said::Partial),
+            (4, 6, Said::Partial),
+            (4, 7, Said::Deleted),
+        ];
+        for (key, offset, said) in all {
             writer.push(&Version { key, partition: 0, offset, said, is_open: false }).unwrap();
         }
         writer.end().unwrap();
@@ -364,5 +384,7 @@ mod tests {
         fold.each(|key, state| _ = states.insert(key, state.clone())).unwrap();
         assert_eq!(states[&1], State::Is(Some(5)), "a later record says what it is");
         assert_eq!(states[&2], State::Unknown);
+        assert_eq!(states[&3], State::Partial);
+        assert_eq!(states[&4], State::Is(None));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::DriftError;
+use super::canon::Misfit;
 use super::digest::{Method, Spans};
 use super::record::Says;
 use super::shape::Row;
@@ -104,11 +105,25 @@ impl HistoryTake<'_> {
         let keys: Vec<String> = texts.by_ref().take(self.keys).map(Option::unwrap_or_default).collect();
         let content = match says {
             Says::Row => Content::Row(Row { keys: keys.clone(), values: texts.collect() }),
+            Says::Partial => self.filled(partition, Row { keys: keys.clone(), values: texts.collect() }),
             Says::Unreadable(why) => Content::Unreadable(why.to_string()),
             Says::Deleted | Says::Nothing => Content::Deleted,
         };
         let (offset, timestamp) = (record.offset, record.timestamp);
         Some((keys, Version { partition, offset, timestamp, checksum: checksum(record), content, is_open }))
+    }
+
+    /// With what the change left as it was.
+    fn filled(&self, partition: i32, mut row: Row) -> Content {
+        let versions = self.histories.get(&row.keys).map(|history| &history.versions);
+        let before = versions.and_then(|versions| versions.iter().rev().find(|version| version.partition == partition));
+        let Some(Content::Row(before)) = before.map(|version| &version.content) else {
+            return Content::Unreadable(Misfit::Unavailable.to_string());
+        };
+        for column in &self.witness.parser.unavailable {
+            row.values[*column] = before.values[*column].clone();
+        }
+        Content::Row(row)
     }
 }
 

@@ -20,6 +20,8 @@ pub mod envelope;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Says {
     Row,
+    /// A row without the large values that its change left as they were; which they are is in [`Parser::unavailable`].
+    Partial,
     Deleted,
     /// The key is there, the row could not be read.
     Unreadable(Unusable),
@@ -75,6 +77,8 @@ pub struct Parser<'s> {
     pub relaxed: Relaxed,
     /// Of the last record, where it was a change event.
     pub origin: Option<Origin>,
+    /// Columns beside the key that the last record does not tell.
+    pub unavailable: Vec<usize>,
 }
 
 impl<'s> Parser<'s> {
@@ -82,13 +86,14 @@ impl<'s> Parser<'s> {
         let relaxed = Relaxed::new(shape.values.len());
         // JavaScript's and Java's clocks count milliseconds; Debezium goes by the column.
         let unit = place.time.or((place.form == Form::Json).then_some(Unit::Millis));
-        Self { shape, key: place.key.clone(), form: place.form, unit, relaxed, origin: None }
+        Self { shape, key: place.key.clone(), form: place.form, unit, relaxed, origin: None, unavailable: Vec::new() }
     }
 
     /// The texts of the record go into `spans`.
     pub fn read(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, spans: &mut Spans) -> Result<Says, Unusable> {
         spans.clear();
         self.origin = None;
+        self.unavailable.clear();
         match self.form {
             Form::Json => self.plain(key, value, spans),
             Form::Debezium => self.envelope(key, value, spans),
@@ -187,10 +192,14 @@ impl<'s> Parser<'s> {
                     self.relaxed.narrowed[index] += u64::from(canonical == Canonical::Narrowed);
                     spans.end(canonical == Canonical::Null);
                 }
+                Err(Misfit::Unavailable) => {
+                    self.unavailable.push(index);
+                    spans.end(true);
+                }
                 Err(misfit) => return Says::Unreadable(unfit(column, misfit)),
             }
         }
-        Says::Row
+        if self.unavailable.is_empty() { Says::Row } else { Says::Partial }
     }
 
     fn members<'a>(&self, text: &'a [u8]) -> Result<Slots<'a>, Unusable> {

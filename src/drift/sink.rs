@@ -329,6 +329,7 @@ fn in_flight_suspects(open: &FxHashMap<u64, State>, rows: &[Digest]) -> BTreeSet
             Some([row]) => !allowed.contains(&Some(*row)),
             Some(_) => true,
         },
+        State::Partial => true,
         _ => false,
     };
     open.iter().filter(is_suspect).map(|(key, _)| *key).collect()

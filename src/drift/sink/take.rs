@@ -49,6 +49,7 @@ impl Take for FoldTake<'_> {
                 (digest.key, Said::Row(digest.row))
             }
             Says::Deleted | Says::Nothing => (self.method.key(&self.spans, self.keys), Said::Deleted),
+            Says::Partial => (self.method.key(&self.spans, self.keys), Said::Partial),
             Says::Unreadable(why) => {
                 self.sample(partition, record.offset, &why);
                 (self.method.key(&self.spans, self.keys), Said::Unreadable)
@@ -57,7 +58,7 @@ impl Take for FoldTake<'_> {
         if !self.part.has(bucket_of(key)) {
             return Ok(());
         }
-        if said == Said::Unreadable || is_open {
+        if matches!(said, Said::Unreadable | Said::Partial) || is_open {
             self.remember(key)?;
         }
         let version = Version { key, partition, offset: record.offset, said, is_open };
