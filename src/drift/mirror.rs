@@ -271,3 +271,22 @@ impl Drop for Items {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_read_leaves_findings_possible() {
+        let summary = DriftSummary::new(String::new(), String::new(), Claim::Exact);
+        let (samples, fixes, mut read) = (Vec::new(), Vec::new(), Read::default());
+        let (topic, why) = ("copy".to_owned(), String::new());
+        read.unread.push(Unread { topic, partition: Some(1), from: None, until: None, why });
+        let item = Item { hash: 1, key: 1, offset: 0, timestamp: 0 };
+        let finding = |partition| placed(Kind::Missing, "source", "copy", partition, &[item], String::new());
+        let mut told = Told { read, summary, samples, findings: vec![finding(0), finding(1)], fixes };
+        grade(&mut told);
+        let grades: Vec<Grade> = told.findings.iter().map(|finding| finding.grade).collect();
+        assert_eq!(grades, [Grade::Proven, Grade::Possible]);
+    }
+}

@@ -123,14 +123,8 @@ fn a_mirror_that_holds_no_key_is_drift_and_what_may_have_expired_is_not() {
     said.must_exit(1);
     assert_eq!(said.drift_summary()["missing"], KEYS);
     assert!(said.findings.iter().all(|finding| finding["cause"] == "nothing-copied"));
-    for topic in ["gone-copy", "gone-expiring"] {
-        producer.send_all(&round(topic, 0));
-        kafka.delete_records(topic, 0, 10);
-    }
-    // Nothing but somebody's order takes records from the front of this one.
-    let said = compared(kafka, "gone-source", "gone-copy");
-    said.must_exit(1);
-    assert_eq!(said.drift_summary()["missing"], 10);
+    producer.send_all(&round("gone-expiring", 0));
+    kafka.delete_records("gone-expiring", 0, 10);
     for (source, copy) in [("gone-source", "gone-expiring"), ("gone-expiring", "gone-source")] {
         let said = compared(kafka, source, copy);
         said.must_exit(3);

@@ -111,8 +111,8 @@ fn a_mirror_maker_at_work_agrees_and_what_is_put_into_its_copy_is_found() {
     }
     let producer = target.producer(&[]);
     producer.send_all(&[Record::new(PLAIN, 1).key("foreign").value("foreign")]);
-    producer.send_all(&[Record::new(STATE, 0).key("key 3").value("foreign")]);
-    target.delete_records(STATE, 0, 1);
+    let deleted = Record::new(STATE, 0).key("written once");
+    producer.send_all(&[Record::new(STATE, 0).key("key 3").value("foreign"), deleted]);
     let said = compared(&source, target, PLAIN);
     said.must_exit(1);
     assert_eq!((said.findings.len(), &said.findings[0]["kind"]), (1, &"extra".into()));

@@ -19,7 +19,7 @@ use crate::drift::fold::{Fold, State};
 use crate::drift::place::TopicPlace;
 use crate::drift::topic::{self, Opened, Read, Take};
 use crate::drift::{DriftError, Told, note, pause, say};
-use crate::source::{Cleanup, PartitionInfo, Start};
+use crate::source::{PartitionInfo, Start};
 
 pub fn compare(mirror: &Mirror<'_>, partitions: &[i32], told: &mut Told) -> Result<(), DriftError> {
     // No partitions would be all of them.
@@ -43,7 +43,7 @@ struct Compacted<'a> {
 /// One side as it was read.
 struct Side {
     infos: Vec<PartitionInfo>,
-    /// Partitions of which compaction has taken records, and those that what has no later version may have left, too.
+    /// Partitions of which compaction has taken records, and those whose log has lost its front.
     holed: BTreeSet<i32>,
     expired: BTreeSet<i32>,
 }
@@ -57,8 +57,9 @@ impl Side {
         };
         let holed = holes(&[Hole::Compacted, Hole::Unknown, Hole::Unexplained]);
         let mut expired = holes(&[Hole::Expired]);
-        let may_expire = |info: &&PartitionInfo| info.log_start > 0 && info.cleanup != Cleanup::Compact;
-        expired.extend(infos.iter().filter(may_expire).map(|info| info.partition));
+        // Compaction alone does not move the start of a log; the policy may have been another once.
+        let has_moved = |info: &&PartitionInfo| info.log_start > 0;
+        expired.extend(infos.iter().filter(has_moved).map(|info| info.partition));
         Self { infos, holed, expired }
     }
 
@@ -166,8 +167,12 @@ impl Compacted<'_> {
 
     /// That the copy's records are found for certain.
     fn is_exact(&self, reach: Reach, has_holes: bool) -> bool {
-        // Without its time the record may be the same as one that has been compacted away.
-        !matches!(reach, Reach::Until(_)) && (self.mirror.hasher.with_time || !has_holes)
+        match reach {
+            // Without its time the record may be the same as one that has been compacted away.
+            Reach::Offset(_) => self.mirror.hasher.with_time || !has_holes,
+            Reach::Until(_) => false,
+            Reach::Nothing => true,
+        }
     }
 
     fn cut(&self, source: &Side, reaches: &Reaches, told: &mut Told) {
