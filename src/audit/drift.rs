@@ -84,7 +84,7 @@ pub struct DriftSummary {
     pub worst_columns: BTreeMap<String, u64>,
     /// Bytes that came out of the second store.
     pub table_bytes: u64,
-    /// How the keys were found: equal, cells or digests; named where those of an earlier report were looked at.
+    /// How the keys were found: equal, cells or digests; merged where two topics lie side by side, named where those of an earlier report were looked at.
     pub located_by: String,
     /// Keys and values are told as hashes.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]

@@ -185,7 +185,7 @@ impl Offsets {
 fn missing(has_headers: bool, cleanup: Cleanup) -> Hole {
     match cleanup {
         _ if !has_headers => Hole::Unknown,
-        Cleanup::Compact => Hole::Compacted,
+        Cleanup::Compact | Cleanup::CompactDelete => Hole::Compacted,
         Cleanup::Delete | Cleanup::Unknown => Hole::Unexplained,
     }
 }

@@ -84,7 +84,7 @@ impl Producers {
             return;
         }
         if ahead < MODULUS / 2 {
-            if cleanup != Cleanup::Compact {
+            if !cleanup.is_compacted() {
                 self.lost += ahead as u64;
                 out.push(gap(header, &before, expected, ahead, cleanup, place));
             }

@@ -13,7 +13,7 @@ pub fn explain(settings: &Settings) -> Result<String, DriftError> {
     let mut said = String::new();
     let (claim, how) = match (&settings.first, &settings.second, &settings.group) {
         (Place::Topic(_), Place::Topic(_), _) => {
-            (Claim::Exact, "both logs are read side by side up to their last stable offsets".to_owned())
+            (Claim::Exact, "both logs are read up to their last stable offsets: side by side, or each key's last version where one of them is compacted".to_owned())
         }
         (Place::Topic(_), _, Some(group)) => (
             Claim::Bracketed,

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::digest::Digest;
 
-const SHARDS: usize = 64;
+pub const SHARDS: usize = 64;
 /// Bytes of a row on disk and in memory.
 const ROW: usize = 24;
 /// The kind, and above it whether the version is open.
@@ -145,22 +145,27 @@ impl Fold {
     /// The states of all keys, shard by shard and in the order of their hashes.
     pub fn each(&self, mut take: impl FnMut(u64, &State)) -> io::Result<Counts> {
         let mut counts = Counts::default();
-        for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut rows = read_back(&mut shard)?;
-            rows.extend_from_slice(&shard.rows);
-            squash(&mut rows);
-            for versions in rows.chunk_by(|a, b| a.key == b.key) {
-                let Some(first) = versions.first() else { continue };
-                let state = Self::state(versions, &mut counts);
-                take(first.key, &state);
-            }
-            if shard.spilled.is_none() {
-                // Squashed once is enough.
-                shard.rows = rows;
-            }
-        }
+        (0..SHARDS).try_for_each(|shard| self.each_of(shard, &mut counts, &mut take))?;
         Ok(counts)
+    }
+
+    /// The states of one shard's keys, in the order of their hashes.
+    pub fn each_of(&self, shard: usize, counts: &mut Counts, take: &mut dyn FnMut(u64, &State)) -> io::Result<()> {
+        let Some(shard) = self.shards.get(shard) else { return Ok(()) };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = read_back(&mut shard)?;
+        rows.extend_from_slice(&shard.rows);
+        squash(&mut rows);
+        for versions in rows.chunk_by(|a, b| a.key == b.key) {
+            let Some(first) = versions.first() else { continue };
+            let state = Self::state(versions, counts);
+            take(first.key, &state);
+        }
+        if shard.spilled.is_none() {
+            // Squashed once is enough.
+            shard.rows = rows;
+        }
+        Ok(())
     }
 
     fn state(versions: &[Packed], counts: &mut Counts) -> State {

@@ -2,7 +2,15 @@
 //! source has behind the last record that was copied is lag, no loss.
 //!
 //! A record is its key, value, headers in their order and, where producers set it, its time; never its offset or epoch.
-//! Compacted topics are refused: each side is compacted on a clock of its own.
+//! Where one of the topics is compacted, `compacted` compares what each key is in the end.
+
+mod compacted;
+mod hash;
+mod merge;
+mod position;
+mod said;
+mod take;
+mod version;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,17 +18,17 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustc_hash::{FxHashMap, FxHashSet};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use self::hash::{Hasher, NO_KEY};
 use super::align::{Align, Item, Outcome};
 use super::place::TopicPlace;
 use super::topic::{self, Read, Take};
 use super::{DriftError, Settings, Told, note, say};
 use crate::audit::drift::{Claim, Cut, DriftSummary};
 use crate::audit::finding::{Finding, Grade, Kind, Sighting, Span};
-use crate::audit::verdict::Report;
+use crate::audit::verdict::{Report, Unread};
 use crate::engine::Progress;
-use crate::source::{Cleanup, Properties, Start};
+use crate::source::{PartitionInfo, Properties, Start};
 use crate::wire::Record;
 
 /// Records of the source that are read ahead to find a record of the copy.
@@ -53,37 +61,50 @@ pub fn compare(
     // The copy first: everything in it stood in the source before the source's end is asked for.
     let theirs = topic::open(&copy.properties(settings), &copy.topic, Start::Beginning, &[])?;
     let ours = topic::open(&source.properties(settings), &source.topic, Start::Beginning, &[])?;
-    let is_compacted = |info: &crate::source::PartitionInfo| info.cleanup == Cleanup::Compact;
-    if ours.partitions.iter().chain(&theirs.partitions).any(is_compacted) {
-        return Err(DriftError::Pair(
-            "one of the topics is compacted: each is compacted on a clock of its own, and comparing their last versions is not done yet".to_owned(),
-        ));
-    }
+    let is_compacted = |info: &PartitionInfo| info.cleanup.is_compacted();
+    let is_compacted = ours.partitions.iter().chain(&theirs.partitions).any(is_compacted);
     let known: Vec<i32> = theirs.partitions.iter().map(|info| info.partition).collect();
-    let partitions: Vec<i32> = ours.partitions.iter().map(|info| info.partition).collect();
-    let with_time = !ours.probe_broker_stamps()? && !theirs.probe_broker_stamps()?;
-    let mirror = Mirror { settings, source, copy, progress, with_time };
-    for partition in partitions {
-        if progress.is_stopped() {
-            break;
-        }
-        match known.contains(&partition) {
-            true => mirror.partition(partition, &mut told)?,
-            false => told.read.unread.push(crate::audit::verdict::Unread {
-                topic: copy.topic.clone(),
-                partition: Some(partition),
-                from: None,
-                until: None,
-                why: "the mirror has no such partition; were they made with the same number?".to_owned(),
-            }),
+    let partitions = ours.partitions.iter().map(|info| info.partition);
+    let (partitions, unknown): (Vec<i32>, Vec<i32>) = partitions.partition(|partition| known.contains(partition));
+    told.read.unread.extend(unknown.into_iter().map(|partition| Unread {
+        topic: copy.topic.clone(),
+        partition: Some(partition),
+        from: None,
+        until: None,
+        why: "the mirror has no such partition; were they made with the same number?".to_owned(),
+    }));
+    let hasher = Hasher { with_time: !ours.probe_broker_stamps()? && !theirs.probe_broker_stamps()? };
+    let mirror = Mirror { settings, source, copy, progress, hasher };
+    if is_compacted {
+        let columns = ["value", "headers", "time"].iter().take(if hasher.with_time { 3 } else { 2 });
+        told.summary.columns = columns.map(|name| (*name).to_owned()).collect();
+        compacted::compare(&mirror, &partitions, &mut told)?;
+    } else {
+        for partition in partitions {
+            if progress.is_stopped() {
+                break;
+            }
+            mirror.partition(partition, &mut told)?;
         }
     }
-    if told.summary.rows > 0 {
-        // The mirror works, so a partition of which it holds nothing may only be young.
-        let nothing = told.findings.iter_mut().filter(|finding| finding.cause.as_deref() == Some(NOTHING_COPIED));
-        nothing.for_each(|finding| finding.grade = Grade::Possible);
-    }
+    grade(&mut told);
     Ok(say::report(settings, told, progress.is_stopped(), began.elapsed()))
+}
+
+/// What may be otherwise than it looks.
+fn grade(told: &mut Told) {
+    for finding in &mut told.findings {
+        // The mirror works, so a partition of which it holds nothing may only be young.
+        let is_young = told.summary.rows > 0 && finding.cause.as_deref() == Some(NOTHING_COPIED);
+        if is_young || finding.partition.is_some_and(|partition| is_unread(&told.read, partition)) {
+            finding.grade = Grade::Possible;
+        }
+    }
+}
+
+/// That a part of it was not read, on either side.
+fn is_unread(read: &Read, partition: i32) -> bool {
+    read.unread.iter().any(|unread| unread.partition.is_none_or(|unread| unread == partition))
 }
 
 struct Mirror<'a> {
@@ -91,8 +112,7 @@ struct Mirror<'a> {
     source: &'a TopicPlace,
     copy: &'a TopicPlace,
     progress: &'a Arc<Progress>,
-    /// Both carry their producers' times.
-    with_time: bool,
+    hasher: Hasher,
 }
 
 impl Mirror<'_> {
@@ -113,7 +133,7 @@ impl Mirror<'_> {
                     let (read, takers) = opened.read(self.progress, || Items {
                         sender: sender.clone(),
                         items: Vec::new(),
-                        with_time: self.with_time,
+                        hasher: self.hasher,
                     })?;
                     drop(takers);
                     Ok::<Read, DriftError>(read)
@@ -127,12 +147,7 @@ impl Mirror<'_> {
             };
             Ok::<_, DriftError>((outcome, joined(ours)?, joined(theirs)?))
         })?;
-        for mut read in [ours, theirs] {
-            told.read.coverage.append(&mut read.coverage);
-            told.read.unread.append(&mut read.unread);
-            told.read.findings.append(&mut read.findings);
-            told.read.bytes += read.bytes;
-        }
+        [ours, theirs].into_iter().for_each(|read| told.read.add(read));
         self.say(partition, &outcome, told);
         Ok(())
     }
@@ -158,7 +173,7 @@ impl Mirror<'_> {
             };
             paired.insert(other.offset);
             summary.differs += 1;
-            let what = if self.with_time { "content or time" } else { "content" };
+            let what = if self.hasher.with_time { "content or time" } else { "content" };
             let why = format!(
                 "offset {} of {source}[{partition}] stands at offset {} of {copy} with other {what}",
                 item.offset, other.offset
@@ -229,29 +244,12 @@ fn each(items: Receiver<Vec<Item>>) -> impl Iterator<Item = Item> {
 struct Items {
     sender: Sender<Vec<Item>>,
     items: Vec<Item>,
-    with_time: bool,
+    hasher: Hasher,
 }
-
-const NO_KEY: u64 = 0;
 
 impl Take for Items {
     fn take(&mut self, _: i32, record: &Record<'_>) -> Result<(), DriftError> {
-        let mut hash = Xxh3::new();
-        let mut part = |bytes: Option<&[u8]>| {
-            hash.update(&bytes.map_or(-1, |bytes| bytes.len() as i64).to_le_bytes());
-            hash.update(bytes.unwrap_or_default());
-        };
-        part(record.key);
-        part(record.value);
-        for (name, value) in record.headers.into_iter().flatten() {
-            part(Some(name));
-            part(value);
-        }
-        if self.with_time {
-            hash.update(&record.timestamp.to_le_bytes());
-        }
-        let key = record.key.map_or(NO_KEY, |key| xxh3_64(key).max(1));
-        self.items.push(Item { hash: hash.digest(), key, offset: record.offset, timestamp: record.timestamp });
+        self.items.push(self.hasher.item(record));
         if self.items.len() >= BATCH {
             self.pass_on();
         }
@@ -271,5 +269,24 @@ impl Drop for Items {
         if !self.items.is_empty() {
             self.pass_on();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_read_leaves_findings_possible() {
+        let summary = DriftSummary::new(String::new(), String::new(), Claim::Exact);
+        let (samples, fixes, mut read) = (Vec::new(), Vec::new(), Read::default());
+        let (topic, why) = ("copy".to_owned(), String::new());
+        read.unread.push(Unread { topic, partition: Some(1), from: None, until: None, why });
+        let item = Item { hash: 1, key: 1, offset: 0, timestamp: 0 };
+        let finding = |partition| placed(Kind::Missing, "source", "copy", partition, &[item], String::new());
+        let mut told = Told { read, summary, samples, findings: vec![finding(0), finding(1)], fixes };
+        grade(&mut told);
+        let grades: Vec<Grade> = told.findings.iter().map(|finding| finding.grade).collect();
+        assert_eq!(grades, [Grade::Proven, Grade::Possible]);
     }
 }

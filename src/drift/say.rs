@@ -181,7 +181,7 @@ fn changes(columns: &Map<String, Value>) -> String {
 }
 
 /// A value in a sentence: without characters that a terminal would obey, and short.
-fn quoted(value: &Value) -> String {
+pub fn quoted(value: &Value) -> String {
     match value.as_str() {
         None => "null".to_owned(),
         Some("") => "\"\"".to_owned(),
@@ -271,6 +271,11 @@ fn note_of_claim(settings: &Settings, summary: &DriftSummary) -> Option<String> 
             "bracketed by the offsets of group {group}: {} had a record on its way and may be any version since",
             plural(summary.in_flight, "key")
         ),
+        (Claim::Heuristic, None, _) if settings.is_mirror() => {
+            "heuristic: where the mirror stands in the source could not be \
+             told for certain; what is no younger than its last records is taken to have arrived"
+                .to_owned()
+        }
         (Claim::Heuristic, None, _) => format!(
             "heuristic: no --group tells how far the writer is; records older than {} are taken to have arrived",
             humantime::format_duration(settings.settle)

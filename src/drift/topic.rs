@@ -36,6 +36,16 @@ pub fn open_at(properties: &Properties, topic: &str, positions: &BTreeMap<i32, i
     opened(properties, topic, Start::Beginning, &[], positions)
 }
 
+/// These partitions from these offsets on, where they are still there.
+pub fn open_parts_at(
+    properties: &Properties,
+    topic: &str,
+    positions: &BTreeMap<i32, i64>,
+) -> Result<Opened, DriftError> {
+    let partitions: Vec<i32> = positions.keys().copied().collect();
+    opened(properties, topic, Start::Beginning, &partitions, positions)
+}
+
 fn opened(
     properties: &Properties,
     topic: &str,
@@ -140,6 +150,17 @@ pub struct Read {
     pub bytes: u64,
     /// Records may have left from the front: a key without a record may have had one.
     pub is_trimmed: bool,
+}
+
+impl Read {
+    /// With what another reading said.
+    pub fn add(&mut self, mut other: Read) {
+        self.coverage.append(&mut other.coverage);
+        self.findings.append(&mut other.findings);
+        self.unread.append(&mut other.unread);
+        self.bytes += other.bytes;
+        self.is_trimmed |= other.is_trimmed;
+    }
 }
 
 impl Opened {

@@ -6,7 +6,7 @@ use crate::audit::finding::Kind;
 use crate::audit::partition::PartitionState;
 use crate::audit::verdict::NotChecked;
 use crate::identify::Rules;
-use crate::source::{Cleanup, PartitionInfo};
+use crate::source::PartitionInfo;
 
 /// What one topic offers the checks.
 #[derive(Default)]
@@ -48,7 +48,7 @@ pub fn not_checked<'a>(
         facts.unidentified += state.unidentified;
         facts.producers += state.producers.sessions;
         facts.unknown += state.offsets.holes.unknown;
-        facts.compacted |= info.as_ref().is_some_and(|info| info.cleanup == Cleanup::Compact);
+        facts.compacted |= info.as_ref().is_some_and(|info| info.cleanup.is_compacted());
         facts.hides_headers |= info.as_ref().is_some_and(|info| !info.has_headers);
         facts.has_topic_id |= state.topic_id.is_some();
     }

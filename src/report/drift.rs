@@ -41,7 +41,10 @@ pub fn counts(drifts: &[&DriftSummary]) -> String {
     }
 }
 
-/// A topic and its copy are compared by records, everything else by the rows of keys.
+/// How keys of a topic and its compacted mirror are found.
+const MERGED: &str = "merged";
+
+/// A topic and its copy are compared by records unless one is compacted, everything else by the rows of keys.
 fn is_mirror(drift: &DriftSummary) -> bool {
     drift.columns.is_empty()
 }
@@ -62,9 +65,16 @@ pub fn lines(drift: &DriftSummary) -> Vec<String> {
         ));
     }
     let claim = match drift.claim {
+        Claim::Exact if drift.located_by == MERGED => {
+            let flight = plural(drift.in_flight, "key");
+            format!("both logs were read; {flight} in flight could be any version since the mirror's last record")
+        }
         Claim::Exact => "both logs were read side by side up to their last stable offsets".to_owned(),
         Claim::Bracketed => format!("{} in flight could be any version since the cut", plural(drift.in_flight, "key")),
         Claim::Heuristic if drift.cuts.is_empty() => "what differs was read again after the settle time".to_owned(),
+        Claim::Heuristic if drift.located_by == MERGED => {
+            "what is no younger than the mirror's last records is taken to have arrived".to_owned()
+        }
         Claim::Heuristic => "what is older than the settle time is taken to have arrived".to_owned(),
     };
     lines.push(format!("claim: {}; {claim}", drift.claim.name()));
@@ -111,6 +121,7 @@ fn followed(following: &Following) -> String {
 fn located(by: &str) -> &str {
     match by {
         "equal" => "by their records in flight",
+        MERGED => "found side by side",
         "digests" => "found by their digests",
         _ => "found by cells",
     }

@@ -57,8 +57,16 @@ pub enum Cleanup {
     Delete,
     /// The cleaner may remove any record that has a later one of the same key.
     Compact,
+    /// Both: what has no later record may leave from the front, too.
+    CompactDelete,
     /// The configuration could not be read.
     Unknown,
+}
+
+impl Cleanup {
+    pub fn is_compacted(self) -> bool {
+        matches!(self, Cleanup::Compact | Cleanup::CompactDelete)
+    }
 }
 
 /// A partition as the source found it.

@@ -7,6 +7,8 @@ mod follow;
 mod gone;
 mod load;
 mod mirror;
+mod mirror_compacted;
+mod mirror_maker;
 mod mysql;
 mod mysql_trouble;
 mod oracle;

@@ -283,7 +283,11 @@ impl Cluster {
         let policy = |result: &DescribeConfigsResult| {
             let value =
                 result.configs.iter().find(|config| config.name.as_str() == "cleanup.policy")?.value.as_ref()?;
-            let cleanup = if value.contains("compact") { Cleanup::Compact } else { Cleanup::Delete };
+            let cleanup = match (value.contains("compact"), value.contains("delete")) {
+                (true, true) => Cleanup::CompactDelete,
+                (true, false) => Cleanup::Compact,
+                (false, _) => Cleanup::Delete,
+            };
             Some((result.resource_name.to_string(), cleanup))
         };
         answer.results.iter().filter(|result| result.error_code == 0).filter_map(policy).collect()
