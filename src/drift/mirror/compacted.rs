@@ -123,7 +123,7 @@ impl Compacted<'_> {
                 None => actual.is_some(),
                 Some(State::Is(row)) => *row != actual,
                 Some(State::OneOf(allowed)) => !has_holes && !allowed.contains(&actual),
-                Some(State::Unknown) => false,
+                Some(State::Unknown | State::Partial) => false,
             };
             wrong += u64::from(is_wrong);
             if is_wrong && suspects.len() < self.mirror.settings.most_findings {
