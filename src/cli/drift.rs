@@ -36,7 +36,7 @@ The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE o
 Exit codes: 0 the stores agree, 1 drift, 2 could not verify, 3 inconclusive.";
 
 /// What the file says of each pair.
-const PAIR: [&str; 18] = [
+const PAIR: [&str; 19] = [
     "first",
     "second",
     "group",
@@ -46,6 +46,7 @@ const PAIR: [&str; 18] = [
     "wait",
     "mark",
     "statement_timeout",
+    "max_rate",
     "allow_writer",
     "memory",
     "max_findings",
@@ -94,6 +95,9 @@ pub struct DriftArgs {
     /// Longest time one statement may run in the database
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     statement_timeout: Option<Duration>,
+    /// Add up at most so many rows of a table in a second (PostgreSQL)
+    #[arg(long, value_name = "ROWS")]
+    max_rate: Option<u64>,
     /// Use a role that could write; nothing is written
     #[arg(long)]
     allow_writer: bool,
@@ -178,7 +182,11 @@ fn settings(args: &DriftArgs) -> anyhow::Result<Settings> {
         wait: args.wait,
         mark: args.mark,
         chosen: Chosen { only: if every { Vec::new() } else { args.columns.clone() }, ignored: args.ignore.clone() },
-        limits: Limits { statement_timeout: args.statement_timeout, allows_writers: args.allow_writer },
+        limits: Limits {
+            statement_timeout: args.statement_timeout,
+            allows_writers: args.allow_writer,
+            most_rows: args.max_rate,
+        },
         memory_bytes: args.memory << 20,
         most_findings: args.max_findings,
         redact: args.redact,

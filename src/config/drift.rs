@@ -44,6 +44,8 @@ pub struct DriftFile {
     mark: bool,
     #[serde(default, deserialize_with = "duration")]
     statement_timeout: Option<Duration>,
+    /// Rows of a table a second.
+    max_rate: Option<u64>,
     #[serde(default)]
     allow_writer: bool,
     #[serde(default, deserialize_with = "size")]
@@ -121,7 +123,11 @@ impl DriftFile {
             repair: None,
             named: None,
             chosen: Chosen { only: self.columns.clone(), ignored: self.ignore.clone() },
-            limits: Limits { statement_timeout: self.statement_timeout, allows_writers: self.allow_writer },
+            limits: Limits {
+                statement_timeout: self.statement_timeout,
+                allows_writers: self.allow_writer,
+                most_rows: self.max_rate,
+            },
             memory_bytes: self.memory.unwrap_or(MEMORY),
             most_findings: self.max_findings.unwrap_or(MOST_FINDINGS),
             redact: self.redact,

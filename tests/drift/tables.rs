@@ -76,6 +76,19 @@ fn few_differences_among_many_rows_are_found_by_cells() {
     assert!(summary["table_bytes"].as_u64().expect("a number") < 400_000, "{summary:#}");
 }
 
+/// In steps of blocks the sums are those of the whole, and take their time.
+#[test]
+fn a_table_can_be_read_slowly() {
+    let (_a, mut b) = pair("slow");
+    b.batch_execute("UPDATE items SET cust = cust + 1 WHERE id = 77; VACUUM ANALYZE items").expect("a difference");
+    let began = std::time::Instant::now();
+    let said = compare("slow", &["--max-rate", "10000"]);
+    said.must_exit(1);
+    assert_eq!(said.drift(), [("differs".to_owned(), "77".to_owned())]);
+    assert!(began.elapsed() >= std::time::Duration::from_secs(2), "20,000 rows at 10,000 a second");
+    assert_eq!(said.drift_summary()["rows"], 20_000);
+}
+
 #[test]
 fn columns_of_other_types_are_refused_by_name() {
     let (mut a, _b) = pair("shapes");

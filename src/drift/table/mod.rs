@@ -28,6 +28,8 @@ pub struct Limits {
     pub statement_timeout: Option<Duration>,
     /// The role may be one that can write.
     pub allows_writers: bool,
+    /// Rows a second that are added up.
+    pub most_rows: Option<u64>,
 }
 
 /// Which columns are compared.
@@ -40,6 +42,11 @@ pub struct Chosen {
 
 /// Connects and looks the table up; a topic is no table.
 pub fn open(place: &Place, chosen: &Chosen, limits: &Limits) -> Result<Box<dyn Table>, DriftError> {
+    if limits.most_rows.is_some() && !matches!(place, Place::Topic(_) | Place::Postgres(_)) {
+        return Err(DriftError::Pair(
+            "--max-rate is for PostgreSQL; use --statement-timeout, or compare at a quieter time".to_owned(),
+        ));
+    }
     Ok(match place {
         Place::Topic(topic) => return Err(DriftError::Pair(format!("topic {} is no table", topic.topic))),
         Place::Postgres(place) => Box::new(postgres::Postgres::connect(place, chosen, limits)?),

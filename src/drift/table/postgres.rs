@@ -1,6 +1,7 @@
 //! A table in PostgreSQL: one repeatable-read snapshot, and answers by the statements beside it. `catalogue`: what it consists of.
 
 mod catalogue;
+pub mod pace;
 mod packed;
 mod repair;
 
@@ -10,6 +11,7 @@ use ::postgres::fallible_iterator::FallibleIterator as _;
 use ::postgres::types::ToSql;
 use ::postgres::{Client, Config};
 
+use self::pace::Pace;
 use super::connect;
 use super::statement::{Statements, quoted};
 pub use super::{Chosen, Limits};
@@ -36,6 +38,7 @@ pub struct Postgres {
     statements: Statements,
     shape: Shape,
     best: Method,
+    most_rows: Option<u64>,
     config: Config,
     place: PostgresPlace,
     /// Database, schema and name.
@@ -80,6 +83,7 @@ impl Postgres {
             statements,
             shape: Shape::default(),
             best: Method::Md5,
+            most_rows: limits.most_rows,
             config,
             place,
             captured_as: Default::default(),
@@ -159,6 +163,21 @@ impl Postgres {
         DriftError::Database { store: self.name.clone(), why, hint: hint.to_owned() }
     }
 
+    /// Adds what a statement says of each bucket; how many rows it were.
+    fn add(&mut self, statement: &str, sums: &mut [Sum]) -> Result<u64, DriftError> {
+        let packed: Option<Vec<u8>> = self.one(statement, &[])?;
+        let packed = packed.unwrap_or_default();
+        self.bytes += packed.len() as u64;
+        let mut rows = 0;
+        for (bucket, [count, sum]) in packed::rows(&packed, 2) {
+            if let Some(place) = sums.get_mut(bucket) {
+                rows += count;
+                *place = Sum { count: place.count + count as i64, sum: place.sum.wrapping_add(sum) };
+            }
+        }
+        Ok(rows)
+    }
+
     /// Rows of a select over all columns.
     fn texts(
         &mut self,
@@ -222,7 +241,7 @@ impl Table for Postgres {
     fn statements(&self) -> Vec<(&'static str, String)> {
         let statements = &self.statements;
         vec![
-            ("once: the rows added up by bucket", statements.sums(Part::WHOLE)),
+            ("once: the rows added up by bucket", statements.sums(Part::WHOLE, None)),
             ("where buckets differ: cells", statements.cells()),
             ("or the hashes of their rows", statements.copy_digests(&[0])),
             ("the few rows that differ", statements.rows()),
@@ -256,14 +275,15 @@ impl Table for Postgres {
     }
 
     fn sums_of(&mut self, part: Part) -> Result<Vec<Sum>, DriftError> {
-        let packed: Option<Vec<u8>> = self.one(&self.statements.sums(part), &[])?;
-        let packed = packed.unwrap_or_default();
-        self.bytes += packed.len() as u64;
         let mut sums = vec![Sum::default(); BUCKETS];
-        for (bucket, [count, sum]) in packed::rows(&packed, 2) {
-            if let Some(place) = sums.get_mut(bucket) {
-                *place = Sum { count: count as i64, sum };
-            }
+        let Some(most) = self.most_rows else {
+            self.add(&self.statements.sums(part, None), &mut sums)?;
+            return Ok(sums);
+        };
+        let mut pace = Pace::new(most);
+        for blocks in self.steps(most)? {
+            let rows = self.add(&self.statements.sums(part, Some(blocks)), &mut sums)?;
+            pace.wait(rows);
         }
         Ok(sums)
     }

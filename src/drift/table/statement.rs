@@ -1,5 +1,6 @@
 //! The statements a PostgreSQL table is read with. They read, and nothing else: no extension, no temporary table.
 
+use super::postgres::pace::Blocks;
 use crate::drift::Part;
 use crate::drift::canon::Type;
 use crate::drift::cells::{CHECK_SEED, PART_BITS};
@@ -105,12 +106,17 @@ impl Statements {
     }
 
     /// Bucket, count and sum of each bucket, packed: 2, 8 and 8 bytes.
-    pub fn sums(&self, part: Part) -> String {
+    pub fn sums(&self, part: Part, blocks: Option<Blocks>) -> String {
         let last = BUCKETS - 1;
-        let filter = match part.is_whole() {
-            true => String::new(),
-            false => format!(" WHERE (({}) & {last}) % {} = {}", self.key(), part.of, part.index),
-        };
+        let mut filters = Vec::new();
+        if !part.is_whole() {
+            filters.push(format!("(({}) & {last}) % {} = {}", self.key(), part.of, part.index));
+        }
+        if let Some((from, until)) = blocks {
+            filters.push(format!("ctid >= '({from},0)'::tid"));
+            filters.extend(until.map(|until| format!("ctid < '({until},0)'::tid")));
+        }
+        let filter = if filters.is_empty() { String::new() } else { format!(" WHERE {}", filters.join(" AND ")) };
         format!(
             "SELECT string_agg(int2send(b::int2) || int8send(n) || int8send(s), ''::bytea) FROM \
              (SELECT k & {last} AS b, count(*) AS n, {} AS s FROM {} GROUP BY 1) AS buckets",

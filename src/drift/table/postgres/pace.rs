@@ -1,0 +1,60 @@
+//! No more rows a second than somebody allows: the table is read in steps of blocks, by ranges of `ctid`, under one snapshot.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::Postgres;
+use crate::drift::DriftError;
+
+/// Since then a range of `ctid` reads its blocks alone.
+const OLDEST: i32 = 140_000;
+/// Steps in a second.
+const STEPS: u64 = 4;
+
+/// Blocks from here on, and where they end; the last ones are open.
+pub type Blocks = (u64, Option<u64>);
+
+pub struct Pace {
+    most: u64,
+    began: Instant,
+    rows: u64,
+}
+
+impl Pace {
+    pub fn new(most: u64) -> Self {
+        Self { most: most.max(1), began: Instant::now(), rows: 0 }
+    }
+
+    /// Waits until so many more rows are allowed.
+    pub fn wait(&mut self, rows: u64) {
+        self.rows += rows;
+        let due = Duration::from_secs_f64(self.rows as f64 / self.most as f64);
+        sleep(due.saturating_sub(self.began.elapsed()));
+    }
+}
+
+impl Postgres {
+    /// Steps of about so many rows a second.
+    pub(super) fn steps(&mut self, most: u64) -> Result<Vec<Blocks>, DriftError> {
+        let version: String = self.one("SHOW server_version_num", &[])?;
+        if version.parse().unwrap_or(0) < OLDEST {
+            return Err(self.refused("--max-rate needs PostgreSQL 14 or newer".to_owned(), "compare without it"));
+        }
+        let statement = "SELECT pg_relation_size(oid) / current_setting('block_size')::bigint, reltuples::bigint, relkind::text \
+                         FROM pg_class WHERE oid = $1::text::regclass";
+        let row = self.client.query_one(statement, &[&self.statements.table]).map_err(|error| self.wrong(&error))?;
+        let (blocks, rows, kind): (i64, i64, String) = (self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?);
+        if !matches!(kind.as_str(), "r" | "m") {
+            return Err(self.refused(
+                "--max-rate needs a plain table, whose blocks can be read one after the other".to_owned(),
+                "compare its partitions one by one, or without --max-rate",
+            ));
+        }
+        let (blocks, rows) = (blocks.max(1) as u64, rows.max(1) as u64);
+        let of_block = (rows / blocks).max(1);
+        let step = (most / STEPS / of_block).max(1);
+        let starts: Vec<u64> = (0..blocks).step_by(step as usize).collect();
+        let ends = starts.iter().skip(1).copied().map(Some).chain([None]);
+        Ok(starts.iter().copied().zip(ends).collect())
+    }
+}
