@@ -121,7 +121,8 @@ proptest! {
             let is_open = source_left.iter().any(|(offset, record)| record.key == key && *offset > last);
             if is.is_some() && ours[key].versions.is_empty() {
                 // Whatever the copy does next, nothing will tell it that the key was deleted.
-                prop_assert!(may.last() == Some(&None) && matches!(verdict, Verdict::Extra { deleted: None, .. }));
+                let is_extra = matches!(verdict, Verdict::Extra { deleted: None, .. });
+                prop_assert!(is_extra && may.last() == Some(&None), "{:?}", verdict);
             } else if may.contains(&is) {
                 prop_assert_eq!(verdict, Verdict::Fine, "key {} is {:?} of {:?}", key, is, may);
             } else if !(is_open && has_holes) {
