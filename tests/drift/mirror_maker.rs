@@ -55,7 +55,7 @@ fn write(source: &Kafka, is_over: &AtomicBool) {
         }
         for of in 0..10 {
             let record = Record::new(STATE, 0).key(format!("key {}", (number + of) % 40)).header("of", Some(b"state"));
-            let is_deleted = (number + of) % 7 == 0;
+            let is_deleted = (number + of).is_multiple_of(7);
             state.send(&if is_deleted { record } else { record.value(format!("{number}/{of}")) });
         }
         state.flush();
@@ -65,10 +65,10 @@ fn write(source: &Kafka, is_over: &AtomicBool) {
 }
 
 /// All of the last record that a mirror keeps.
-fn last(kafka: &Kafka, topic: &str, partition: i32) -> Option<(i64, Option<Vec<u8>>, Option<Vec<u8>>)> {
+fn last(kafka: &Kafka, topic: &str, partition: i32) -> Option<(i64, [Option<Vec<u8>>; 2])> {
     let message = kafka.read(topic, partition).pop()?;
     let bytes = |part: Option<&[u8]>| part.map(<[u8]>::to_vec);
-    Some((message.timestamp().to_millis().unwrap_or(-1), bytes(message.key()), bytes(message.payload())))
+    Some((message.timestamp().to_millis().unwrap_or(-1), [message.key(), message.payload()].map(bytes)))
 }
 
 fn compared(source: &Kafka, target: &Kafka, topic: &str) -> Said {
