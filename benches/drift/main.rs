@@ -177,7 +177,8 @@ fn measure(command: &[String], postgres: &Postgres) -> Measured {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     let memory = errors.lines().rev().find_map(|line| line.strip_prefix("rss ")?.trim().parse::<u64>().ok());
     let text = String::from_utf8_lossy(&output.stdout);
-    let own = text.lines().filter(|line| line.starts_with("{\"type\":\"finding\"")).count();
+    let own =
+        text.lines().filter(|line| line.starts_with("{\"type\":\"finding\"") && line.contains("\"key\":{")).count();
     let theirs = text.lines().filter(|line| line.starts_with("[\"-\"") || line.starts_with("[\"+\"")).count();
     let third = ["UPDATE ", "INSERT ", "DELETE "];
     let third = text.lines().filter(|line| third.iter().any(|word| line.starts_with(word))).count();
