@@ -32,7 +32,8 @@ pub fn search_offsets(topic: &str, summary: &DriftSummary, read: &Read, findings
     }
     for (what, kind) in [("lost", Kind::Missing), ("stale", Kind::Stale), ("differing", Kind::Differs)] {
         let mut runs: BTreeMap<i32, Vec<Run>> = BTreeMap::new();
-        for finding in findings.iter().filter(|finding| finding.kind == kind && finding.grade == Grade::Proven) {
+        let is_one = |finding: &&Finding| finding.kind == kind && finding.grade == Grade::Proven && finding.is_open();
+        for finding in findings.iter().filter(is_one) {
             let Some(seen) = finding.sightings.first().filter(|seen| seen.topic == topic) else { continue };
             let (at, ms) = (seen.offset, seen.timestamp);
             runs.entry(seen.partition).or_default().push(Run { from: at, until: at + 1, first_ms: ms, last_ms: ms });
@@ -67,7 +68,9 @@ fn joined(runs: Vec<Run>) -> Vec<Run> {
 
 /// Sentences about what they share.
 pub fn shared(summary: &DriftSummary, read: &Read, findings: &[Finding]) -> Vec<String> {
-    let wrong: Vec<&Finding> = findings.iter().filter(|finding| Kind::OF_STORES.contains(&finding.kind)).collect();
+    // What healed is told for a while where a comparison goes on.
+    let is_wrong = |finding: &&Finding| finding.is_open() && Kind::OF_STORES.contains(&finding.kind);
+    let wrong: Vec<&Finding> = findings.iter().filter(is_wrong).collect();
     let count = wrong.len() as u64;
     if count < FEW {
         return Vec::new();
@@ -104,4 +107,25 @@ fn partition(read: &Read, wrong: &[&Finding]) -> Option<String> {
             percent(its, records)
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::drift::Claim;
+    use crate::audit::finding::State;
+
+    #[test]
+    fn what_has_healed_is_wrong_no_more() {
+        let summary = DriftSummary::new(String::new(), String::new(), Claim::Bracketed);
+        let finding = |number: u64| {
+            let mut finding = Finding::new(Kind::Missing, "t", &[&number], String::new());
+            finding.first_seen = Some(1);
+            finding
+        };
+        let mut findings: Vec<Finding> = (0..FEW).map(finding).collect();
+        assert!(!shared(&summary, &Read::default(), &findings).is_empty());
+        findings.iter_mut().for_each(|finding| finding.state = State::Resolved);
+        assert!(shared(&summary, &Read::default(), &findings).is_empty());
+    }
 }

@@ -43,6 +43,8 @@ pub fn counts(drifts: &[&DriftSummary]) -> String {
 
 /// How keys of a topic and its compacted mirror are found.
 const MERGED: &str = "merged";
+/// Those of an earlier report.
+const NAMED: &str = "named";
 
 /// A topic and its copy are compared by records unless one is compacted, everything else by the rows of keys.
 fn is_mirror(drift: &DriftSummary) -> bool {
@@ -69,11 +71,19 @@ pub fn lines(drift: &DriftSummary) -> Vec<String> {
             let flight = plural(drift.in_flight, "key");
             format!("both logs were read; {flight} in flight could be any version since the mirror's last record")
         }
+        Claim::Exact if drift.snapshot.is_some() => {
+            "events count by whether the table's snapshot sees their transaction".to_owned()
+        }
         Claim::Exact => "both logs were read side by side up to their last stable offsets".to_owned(),
         Claim::Bracketed => format!("{} in flight could be any version since the cut", plural(drift.in_flight, "key")),
-        Claim::Heuristic if drift.cuts.is_empty() => "what differs was read again after the settle time".to_owned(),
+        Claim::Heuristic if drift.cuts.is_empty() && drift.snapshot.is_none() => {
+            "what differs was read again after the settle time".to_owned()
+        }
         Claim::Heuristic if drift.located_by == MERGED => {
             "what is no younger than the mirror's last records is taken to have arrived".to_owned()
+        }
+        Claim::Heuristic if drift.snapshot.is_some() => {
+            "nothing showed that the topic has all that the table's snapshot sees".to_owned()
         }
         Claim::Heuristic => "what is older than the settle time is taken to have arrived".to_owned(),
     };
@@ -95,6 +105,10 @@ pub fn lines(drift: &DriftSummary) -> Vec<String> {
 
 fn suspected(drift: &DriftSummary) -> String {
     let settled = drift.suspects.saturating_sub(drift.confirmed);
+    if drift.located_by == NAMED {
+        let keys = plural(drift.suspects, "key");
+        return format!("{keys} of an earlier report looked at again, {} wrong", thousands(drift.confirmed));
+    }
     format!(
         "{} looked wrong at the first look ({}), {} at the second",
         plural(drift.suspects, "key"),
@@ -131,4 +145,39 @@ fn located(by: &str) -> &str {
 pub fn pair(pair: &PairSummary) -> String {
     let what = pair.drift.as_ref().map_or("could not be compared".to_owned(), |drift| counts(&[drift]));
     format!("{}: {} (exit {}), {what}", visible(&pair.pair), pair.verdict.name(), pair.exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(claim: Claim, change: impl FnOnce(&mut DriftSummary)) -> String {
+        let mut drift = DriftSummary::new("topic a".to_owned(), "table b".to_owned(), claim);
+        drift.columns = vec!["id".to_owned()];
+        change(&mut drift);
+        lines(&drift).join("\n")
+    }
+
+    #[test]
+    fn the_claim_says_what_was_done() {
+        let captured = |drift: &mut DriftSummary| drift.snapshot = Some("7:9:8 at 0/1".to_owned());
+        assert!(said(Claim::Exact, captured).contains("claim: exact; events count by whether"));
+        assert!(
+            said(Claim::Heuristic, |drift| {
+                captured(drift);
+                drift.cuts.push(crate::audit::drift::Cut { partition: 0, settled: 1, end: 1 });
+            })
+            .contains("claim: heuristic; nothing showed")
+        );
+        assert!(said(Claim::Exact, |_| {}).contains("side by side"));
+    }
+
+    #[test]
+    fn named_keys_were_not_found_by_looking() {
+        let named = said(Claim::Bracketed, |drift| {
+            drift.located_by = NAMED.to_owned();
+            (drift.suspects, drift.confirmed) = (5, 2);
+        });
+        assert!(named.contains("5 keys of an earlier report looked at again, 2 wrong"), "{named}");
+    }
 }
