@@ -75,7 +75,9 @@ pub struct Parser<'s> {
     form: Form,
     unit: Option<Unit>,
     pub relaxed: Relaxed,
-    /// Of the last record, where it was a change event.
+    /// Whether anybody asks where change events come from.
+    pub wants_origin: bool,
+    /// Of the last record, where it was a change event and that is wanted.
     pub origin: Option<Origin>,
     /// Columns beside the key that the last record does not tell.
     pub unavailable: Vec<usize>,
@@ -86,7 +88,16 @@ impl<'s> Parser<'s> {
         let relaxed = Relaxed::new(shape.values.len());
         // JavaScript's and Java's clocks count milliseconds; Debezium goes by the column.
         let unit = place.time.or((place.form == Form::Json).then_some(Unit::Millis));
-        Self { shape, key: place.key.clone(), form: place.form, unit, relaxed, origin: None, unavailable: Vec::new() }
+        Self {
+            shape,
+            key: place.key.clone(),
+            form: place.form,
+            unit,
+            relaxed,
+            wants_origin: false,
+            origin: None,
+            unavailable: Vec::new(),
+        }
     }
 
     /// The texts of the record go into `spans`.
@@ -124,7 +135,7 @@ impl<'s> Parser<'s> {
             return Ok(Says::Deleted);
         };
         let envelope = Envelope::of(value).ok_or(Unusable::NoJson("value"))?;
-        self.origin = Some(envelope.origin());
+        self.origin = self.wants_origin.then(|| envelope.origin());
         let state = match envelope.op {
             Some("c" | "u" | "r") => envelope.after,
             Some("d") => envelope.before,

@@ -18,7 +18,9 @@ pub struct Witness<'s> {
 
 impl<'s> Witness<'s> {
     pub fn new(shape: &'s Shape, place: &TopicPlace, sight: &'s Sight) -> Self {
-        Self { parser: Parser::new(shape, place), sight, deletions: FxHashMap::default() }
+        let mut parser = Parser::new(shape, place);
+        parser.wants_origin = matches!(sight, Sight::Transactions { .. });
+        Self { parser, sight, deletions: FxHashMap::default() }
     }
 
     /// What it says, and whether it is open. `None` for a record that says nothing of the table, or nothing yet. The texts go

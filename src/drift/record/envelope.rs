@@ -20,7 +20,7 @@ pub struct Envelope<'a> {
     payload: Option<&'a RawValue>,
 }
 
-/// Which table an event was captured from, and when.
+/// Which table an event was captured from, and whether a snapshot found it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Source {
@@ -28,10 +28,16 @@ pub struct Source {
     pub db: String,
     pub schema: String,
     pub table: String,
+    snapshot: serde_json::Value,
+}
+
+/// Where in the log; the rest of the source is the same in every event.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Position {
     #[serde(rename = "txId")]
     xid: Option<u64>,
     lsn: Option<u64>,
-    snapshot: serde_json::Value,
 }
 
 impl Source {
@@ -57,14 +63,15 @@ impl<'a> Envelope<'a> {
     }
 
     pub fn source(&self) -> Option<Source> {
-        serde_json::from_str(self.source?.get()).ok()
+        self.of_source()
     }
 
     pub fn origin(&self) -> Origin {
-        self.origin_in(&self.source().unwrap_or_default())
+        let Position { xid, lsn } = self.of_source().unwrap_or_default();
+        Origin { xid: xid.map(|xid| xid as u32), lsn, is_read: self.op == Some("r") }
     }
 
-    pub fn origin_in(&self, source: &Source) -> Origin {
-        Origin { xid: source.xid.map(|xid| xid as u32), lsn: source.lsn, is_read: self.op == Some("r") }
+    fn of_source<T: Deserialize<'a>>(&self) -> Option<T> {
+        serde_json::from_str(self.source?.get()).ok()
     }
 }

@@ -39,7 +39,7 @@ impl Take for Newest {
         let Some(envelope) = record.value.and_then(Envelope::of) else { return Ok(()) };
         let Some(source) = envelope.source() else { return Ok(()) };
         // A row that was read carries the position its snapshot began at.
-        let origin = envelope.origin_in(&source);
+        let origin = envelope.origin();
         if let Some(lsn) = origin.lsn.filter(|_| !origin.is_read) {
             let newest = self.lsn.entry(partition).or_default();
             *newest = lsn.max(*newest);
