@@ -242,13 +242,7 @@ fn finding(
 
 fn sighting(place: &Place, checksum: u64, names: &dyn Names) -> Sighting {
     let (topic, partition) = names.name(place.partition);
-    Sighting {
-        topic: topic.to_owned(),
-        partition,
-        offset: place.offset,
-        timestamp: i64::from(place.second) * 1000,
-        checksum: format!("{checksum:016x}"),
-    }
+    Sighting::new(topic, partition, place.offset, i64::from(place.second) * 1000, checksum)
 }
 
 fn cause(copies: &Copies, replay: Option<usize>) -> (&'static str, String) {

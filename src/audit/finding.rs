@@ -223,6 +223,12 @@ pub struct Sighting {
     pub checksum: String,
 }
 
+impl Sighting {
+    pub fn new(topic: &str, partition: i32, offset: i64, timestamp: i64, checksum: u64) -> Self {
+        Self { topic: topic.to_owned(), partition, offset, timestamp, checksum: format!("{checksum:016x}") }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// 16 hexadecimal digits, derived from what the finding says: the same anomaly has the same id in every run.

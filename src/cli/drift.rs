@@ -160,12 +160,9 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
     let outcome = drift::run(&settings, &progress);
     drop(drawn);
     let report = outcome?;
-    let format = args.output.format.unwrap_or_else(|| report::format_of(args.output.output.as_deref()));
-    let color = args.output.output.is_none() && common::use_color(global.color, &std::io::stdout());
     let drift = report.summary.drift.as_ref();
     let source = drift.map_or_else(String::new, |drift| format!("{} against {}", drift.first, drift.second));
-    let context = report::Context { now_ms: common::now_ms(), source, color, width: common::width() };
-    args.output.write(|out| Ok(report::write(format, &report, &context, out)?))?;
+    drifts::write(&args.output, global, &source, |format, context, out| report::write(format, &report, context, out))?;
     Ok(report.summary.exit)
 }
 

@@ -18,7 +18,7 @@ use crate::config::watch::WatchFile;
 use crate::drift::follow::{Rhythm, Watcher};
 use crate::drift::{self, Settings, pairs};
 use crate::engine::Progress;
-use crate::report::{self, Format};
+use crate::report::{self, Format, ReportError};
 
 #[derive(Args, Clone)]
 #[command(next_help_heading = "For ever")]
@@ -69,6 +69,18 @@ impl Watcher for Printer {
     }
 }
 
+/// A report in the form that is asked for.
+pub fn write(
+    output: &Output,
+    global: &Global,
+    subject: &str,
+    write: impl FnOnce(Format, &report::Context, &mut dyn std::io::Write) -> Result<(), ReportError>,
+) -> anyhow::Result<()> {
+    let format = output.format.unwrap_or_else(|| report::format_of(output.output.as_deref()));
+    let color = output.output.is_none() && common::use_color(global.color, &std::io::stdout());
+    output.write(|out| Ok(write(format, &context(subject, color), out)?))
+}
+
 fn context(subject: &str, color: bool) -> report::Context {
     report::Context { now_ms: common::now_ms(), source: subject.to_owned(), color, width: common::width() }
 }
@@ -87,8 +99,7 @@ pub fn follow(settings: &Settings, rhythm: &Rhythm, output: &Output, global: &Gl
     let format = output.format.unwrap_or_else(|| report::format_of(output.output.as_deref()));
     let mut printer = Printer { format, subject: subject.clone(), progress: progress.clone() };
     let report = drift::follow::follow(settings, rhythm, &progress, &mut printer)?;
-    let color = output.output.is_none() && common::use_color(global.color, &std::io::stdout());
-    output.write(|out| Ok(report::write(format, &report, &context(&subject, color), out)?))?;
+    write(output, global, &subject, |format, context, out| report::write(format, &report, context, out))?;
     Ok(report.summary.exit)
 }
 
@@ -144,8 +155,6 @@ pub fn run(plans: &[(String, DriftPlan)], output: &Output, subject: String, glob
     }
     let mut all = pairs::together(&reports);
     all.leave_out(plans.len() - reports.len());
-    let format = output.format.unwrap_or_else(|| report::format_of(output.output.as_deref()));
-    let color = output.output.is_none() && common::use_color(global.color, &std::io::stdout());
-    output.write(|out| Ok(report::write_pairs(format, &reports, &all, &context(&subject, color), out)?))?;
+    write(output, global, &subject, |format, context, out| report::write_pairs(format, &reports, &all, context, out))?;
     Ok(all.summary.exit)
 }

@@ -100,12 +100,11 @@ impl HistoryTake<'_> {
         if !self.wanted.is_none_or(has) {
             return None;
         }
-        let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
-        let mut texts = self.spans.texts().map(|found| found.map(text));
-        let keys: Vec<String> = texts.by_ref().take(self.keys).map(Option::unwrap_or_default).collect();
+        let row = Row::of(&self.spans, self.keys);
+        let keys = row.keys.clone();
         let content = match says {
-            Says::Row => Content::Row(Row { keys: keys.clone(), values: texts.collect() }),
-            Says::Partial => self.filled(partition, Row { keys: keys.clone(), values: texts.collect() }),
+            Says::Row => Content::Row(row),
+            Says::Partial => self.filled(partition, row),
             Says::Unreadable(why) => Content::Unreadable(why.to_string()),
             Says::Deleted | Says::Nothing => Content::Deleted,
         };

@@ -226,13 +226,7 @@ fn placed(kind: Kind, topic: &str, other: &str, partition: i32, run: &[Item], wh
 }
 
 fn sighting(topic: &str, partition: i32, item: &Item) -> Sighting {
-    Sighting {
-        topic: topic.to_owned(),
-        partition,
-        offset: item.offset,
-        timestamp: item.timestamp,
-        checksum: format!("{:016x}", item.hash),
-    }
+    Sighting::new(topic, partition, item.offset, item.timestamp, item.hash)
 }
 
 /// The items of a channel, one by one.

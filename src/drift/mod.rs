@@ -128,9 +128,14 @@ struct Told {
 
 /// What looks wrong may only be late: some time passes before it is looked at again.
 fn pause(settings: &Settings, progress: &Progress) {
-    let until = Instant::now() + settings.settle;
+    sleep(settings.settle, progress);
+}
+
+/// Or until it is told to stop.
+fn sleep(time: Duration, progress: &Progress) {
+    let until = Instant::now() + time;
     while Instant::now() < until && !progress.is_stopped() {
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(PAUSE.min(time));
     }
 }
 

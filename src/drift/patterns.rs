@@ -38,13 +38,12 @@ pub fn search_offsets(topic: &str, summary: &DriftSummary, read: &Read, findings
             let (at, ms) = (seen.offset, seen.timestamp);
             runs.entry(seen.partition).or_default().push(Run { from: at, until: at + 1, first_ms: ms, last_ms: ms });
         }
-        let counter = |(partition, mut losses): (i32, Vec<Run>)| {
+        let counter = |(partition, losses): (i32, Vec<Run>)| {
             let coverage = read.coverage.iter().find(|coverage| coverage.partition == partition)?;
-            losses.sort_by_key(|run| run.from);
             let place = format!("partition {partition}");
             let subject = Subject { topic: topic.to_owned(), stage: None, counter: "offset", place, what };
-            let segment = Segment { from: coverage.from, until: coverage.until, losses: joined(losses) };
-            Some(Counter::new(subject, vec![segment]))
+            let segment = Segment { from: coverage.from, until: coverage.until, losses };
+            Some(Counter::new(subject, vec![segment.in_order()]))
         };
         let counters: Vec<Counter> = runs.into_iter().filter_map(counter).collect();
         if !counters.is_empty() {
@@ -52,18 +51,6 @@ pub fn search_offsets(topic: &str, summary: &DriftSummary, read: &Read, findings
         }
     }
     found
-}
-
-/// Neighbours as one run.
-fn joined(runs: Vec<Run>) -> Vec<Run> {
-    let mut joined: Vec<Run> = Vec::with_capacity(runs.len());
-    for run in runs {
-        match joined.last_mut().filter(|last| last.until == run.from) {
-            Some(last) => (last.until, last.last_ms) = (run.until, run.last_ms),
-            None => joined.push(run),
-        }
-    }
-    joined
 }
 
 /// Sentences about what they share.

@@ -149,7 +149,7 @@ fn topic(rest: &str, options: Options) -> Result<TopicPlace, PlaceError> {
     if topic.is_empty() {
         return Err(PlaceError::Missing { store, what: "topic", expected: "kafka://HOST:PORT/TOPIC" });
     }
-    let topic = percent_decode_str(topic).decode_utf8_lossy().into_owned();
+    let topic = decode(topic);
     let mut place = TopicPlace { brokers: brokers.to_owned(), topic, key: KeyFrom::Key, form: Form::Json, time: None };
     for (name, value) in options {
         let expected = match (name.as_str(), value.as_str()) {

@@ -117,13 +117,7 @@ pub fn with_records(mut finding: Finding, topic: &str, verdict: &Verdict) -> Fin
 }
 
 fn sighting(topic: &str, version: &Version) -> Sighting {
-    Sighting {
-        topic: topic.to_owned(),
-        partition: version.partition,
-        offset: version.offset,
-        timestamp: version.timestamp,
-        checksum: format!("{:016x}", version.checksum),
-    }
+    Sighting::new(topic, version.partition, version.offset, version.timestamp, version.checksum)
 }
 
 /// Values as they may be shown.

@@ -36,6 +36,14 @@ pub struct Row {
 }
 
 impl Row {
+    /// The first `keys` texts are the key's.
+    pub fn of(spans: &Spans, keys: usize) -> Self {
+        let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+        let mut texts = spans.texts().map(|span| span.map(text));
+        let key = texts.by_ref().take(keys).map(Option::unwrap_or_default).collect();
+        Self { keys: key, values: texts.collect() }
+    }
+
     pub fn write(&self, spans: &mut Spans) {
         spans.clear();
         for key in &self.keys {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 use super::cut::{Settled, Sight};
-use super::digest::{BUCKETS, Digest, Method, Spans, bucket_of};
+use super::digest::{BUCKETS, Digest, Method, bucket_of};
 use super::fold::{Fold, State, certain};
 use super::history::{self, Histories, HistoryTake};
 use super::localise::{Localised, Side, localise};
@@ -45,9 +45,8 @@ pub fn compare(
     progress: &Arc<Progress>,
 ) -> Result<Report, DriftError> {
     let began = Instant::now();
-    let (properties, method) = (place.properties(settings), table.method());
-    let is_captured = settings.group.is_none() && captured::is_captured_from(table, place, &properties)?;
-    let sink = Sink { settings, place, properties, method, progress, is_captured };
+    let mut sink = Sink::new(settings, place, table.method(), progress);
+    sink.is_captured = settings.group.is_none() && captured::is_captured_from(table, place, &sink.properties)?;
     let (mut told, suspects) = match &settings.named {
         Some(named) => sink.named(table, &named.keys(table.shape())?),
         None => sink.first_look(table)?,
@@ -62,7 +61,7 @@ pub fn compare(
     if let Some(file) = &settings.repair {
         file.write(settings, table, &told.summary, &told.fixes)?;
     }
-    if !is_captured {
+    if !sink.is_captured {
         let unjudged = unjudged(settings, &told.summary.cuts, &told.read);
         told.read.unread.extend(unjudged);
     }
@@ -87,7 +86,12 @@ struct Bracket {
     claim: Claim,
 }
 
-impl Sink<'_> {
+impl<'a> Sink<'a> {
+    /// Of a table that is written from the topic.
+    fn new(settings: &'a Settings, place: &'a TopicPlace, method: Method, progress: &'a Arc<Progress>) -> Self {
+        Self { settings, place, properties: place.properties(settings), method, progress, is_captured: false }
+    }
+
     /// Takes the snapshot of the table between the two ends of the cut.
     fn bracket(&self, table: &mut dyn Table, wait: Duration) -> Result<Bracket, DriftError> {
         if self.is_captured {
@@ -147,19 +151,9 @@ impl Sink<'_> {
         summary.keys = keys.len() as u64;
         summary.suspects = summary.keys;
         summary.located_by = "named".to_owned();
-        let suspects = self.hashes(keys);
+        let suspects = self.method.keys(keys).into_iter().collect();
         let (samples, findings, fixes) = Default::default();
         (Told { read: Read::default(), summary, samples, findings, fixes }, suspects)
-    }
-
-    fn hashes(&self, keys: &[Vec<String>]) -> BTreeSet<u64> {
-        let mut spans = Spans::default();
-        let hash = |key: &Vec<String>| {
-            spans.clear();
-            key.iter().for_each(|text| spans.push(Some(text.as_bytes())));
-            self.method.key(&spans, key.len())
-        };
-        keys.iter().map(hash).collect()
     }
 
     /// At everything; the keys that look wrong.
@@ -260,7 +254,7 @@ impl Sink<'_> {
             known.extend(named.keys(table.shape())?);
         }
         let known: Vec<Vec<String>> = known.into_iter().collect();
-        let with_texts = self.hashes(&known);
+        let with_texts: BTreeSet<u64> = self.method.keys(&known).into_iter().collect();
         let without: Vec<u64> = suspects.difference(&with_texts).copied().collect();
         let mut found = table.rows(&known)?;
         if !without.is_empty() {

@@ -36,6 +36,10 @@ struct Slot {
 }
 
 impl Slot {
+    fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn set_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
@@ -87,7 +91,7 @@ impl Drift {
     }
 
     pub fn trouble(&self) -> Option<String> {
-        self.slot.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.slot.trouble()
     }
 
     pub fn view(&self) -> DriftView {
@@ -124,7 +128,7 @@ impl Worker {
         while !self.progress.is_stopped() {
             let mut live = Live { slot: &self.slot, last: None, news: true };
             match follow(settings, rhythm, &self.progress, &mut live) {
-                Ok(report) => live.report(report, self.trouble().as_deref()),
+                Ok(report) => live.report(report, self.slot.trouble().as_deref()),
                 Err(error) => {
                     tracing::warn!(pair = self.name, %error, "the comparison ended; it is begun again");
                     self.slot.set_trouble(Some(error.to_string()));
@@ -135,10 +139,6 @@ impl Worker {
                 std::thread::sleep(TICK);
             }
         }
-    }
-
-    fn trouble(&self) -> Option<String> {
-        self.slot.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -155,7 +155,7 @@ impl Watcher for Live<'_> {
 
     fn wants_report(&mut self) -> bool {
         self.slot.pulse_ms.store(now_ms(), Ordering::Relaxed);
-        let is_pressing = self.news || self.slot.trouble.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let is_pressing = self.news || self.slot.trouble().is_some();
         let rest = if is_pressing { NEWS_AFTER } else { REPORT_EVERY };
         self.last.is_none_or(|last| last.elapsed() >= rest)
     }

@@ -79,6 +79,19 @@ impl Pair {
         client
     }
 
+    /// A topic of two records, all of them committed, and a table that agrees.
+    pub fn two_rows(&self) -> Client {
+        let mut client = self.table("id int PRIMARY KEY, note text");
+        let producer = self.kafka.producer(&[]);
+        for key in 1..=2 {
+            producer.send(&self.record(key, Some("{\"note\":\"x\"}")));
+        }
+        producer.flush();
+        self.commit_all();
+        client.batch_execute("INSERT INTO items VALUES (1, 'x'), (2, 'x')").expect("rows");
+        client
+    }
+
     pub fn group(&self) -> String {
         format!("sink-{}", self.name)
     }

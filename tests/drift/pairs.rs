@@ -31,14 +31,8 @@ fn run(file: &tempfile::NamedTempFile, more: &[&str]) -> (i32, String) {
 #[test]
 fn a_pair_that_cannot_be_compared_is_told_and_stops_no_other() {
     let pair = Pair::new("several", 1);
-    let mut client = pair.table("id int PRIMARY KEY, note text");
-    let producer = pair.kafka.producer(&[]);
-    for key in 1..=2 {
-        producer.send(&pair.record(key, Some("{\"note\":\"x\"}")));
-    }
-    producer.flush();
-    pair.commit_all();
-    client.batch_execute("INSERT INTO items VALUES (1, 'x'), (2, 'x'); CREATE TABLE copy AS SELECT * FROM items; ALTER TABLE copy ADD PRIMARY KEY (id); UPDATE copy SET note = 'y' WHERE id = 2; GRANT SELECT ON copy TO audit").expect("rows");
+    let mut client = pair.two_rows();
+    client.batch_execute("CREATE TABLE copy AS SELECT * FROM items; ALTER TABLE copy ADD PRIMARY KEY (id); UPDATE copy SET note = 'y' WHERE id = 2; GRANT SELECT ON copy TO audit").expect("rows");
     let table = |name: &str| format!("{}?table={name}", pair.postgres.url_as("audit", &pair.name));
     let pairs = [("lost", table("nothing")), ("good", table("items")), ("bad", table("copy"))];
     let file = file(&pair, &pairs);

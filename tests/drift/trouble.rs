@@ -2,22 +2,10 @@
 
 use crate::common::{Pair, drift};
 
-fn two_rows(pair: &Pair) -> postgres::Client {
-    let mut client = pair.table("id int PRIMARY KEY, note text");
-    let producer = pair.kafka.producer(&[]);
-    for key in 1..=2 {
-        producer.send(&pair.record(key, Some("{\"note\":\"x\"}")));
-    }
-    producer.flush();
-    pair.commit_all();
-    client.batch_execute("INSERT INTO items VALUES (1, 'x'), (2, 'x')").expect("rows");
-    client
-}
-
 #[test]
 fn an_empty_side_is_drift() {
     let pair = Pair::new("empty", 1);
-    let mut client = two_rows(&pair);
+    let mut client = pair.two_rows();
     pair.audit(&[]).must_exit(0);
     client.batch_execute("TRUNCATE items").expect("no rows");
     let said = pair.audit(&[]);
@@ -58,7 +46,7 @@ fn a_stale_row_says_which_version_it_is() {
 #[test]
 fn a_row_that_was_deleted_in_the_topic_is_extra() {
     let pair = Pair::new("deleted", 1);
-    let _client = two_rows(&pair);
+    let _client = pair.two_rows();
     let producer = pair.kafka.producer(&[]);
     producer.send(&pair.record(2, None));
     producer.flush();
@@ -74,7 +62,7 @@ fn a_row_that_was_deleted_in_the_topic_is_extra() {
 #[test]
 fn what_left_the_topic_is_not_held_against_the_table() {
     let pair = Pair::new("trimmed", 1);
-    let mut client = two_rows(&pair);
+    let mut client = pair.two_rows();
     pair.kafka.delete_records(&pair.name, 0, 1);
     let said = pair.audit(&[]);
     said.must_exit(3);
@@ -108,7 +96,7 @@ fn a_partition_the_group_has_not_begun_is_not_vouched_for() {
 #[test]
 fn without_a_group_the_claim_is_heuristic() {
     let pair = Pair::new("heuristic", 1);
-    let mut client = two_rows(&pair);
+    let mut client = pair.two_rows();
     let (topic, table) = (pair.topic_url(""), pair.table_url(""));
     std::thread::sleep(std::time::Duration::from_millis(1_200));
     let said = drift(&[&topic, &table]);
@@ -145,7 +133,7 @@ fn records_that_do_not_fit_are_counted() {
 #[test]
 fn what_cannot_be_compared_is_said() {
     let pair = Pair::new("words", 1);
-    let mut client = two_rows(&pair);
+    let mut client = pair.two_rows();
     client
         .batch_execute(
             "CREATE TABLE keyless (id int, note text); CREATE TABLE odd (id int PRIMARY KEY, at interval); \
@@ -186,7 +174,7 @@ fn what_cannot_be_compared_is_said() {
 #[test]
 fn the_command_of_the_readme_works() {
     let pair = Pair::new("readme", 1);
-    let mut client = two_rows(&pair);
+    let mut client = pair.two_rows();
     let readme = include_str!("../../README.md");
     let command = readme.lines().find_map(|line| line.strip_prefix("$ sordini drift ")).expect("the README compares");
     let here = command
@@ -203,7 +191,7 @@ fn the_command_of_the_readme_works() {
 #[test]
 fn what_would_be_done_is_explained() {
     let pair = Pair::new("explained", 1);
-    let mut client = two_rows(&pair);
+    let mut client = pair.two_rows();
     let said = std::process::Command::new(env!("CARGO_BIN_EXE_sordini"))
         .args(["drift", "--explain", &pair.topic_url(""), &pair.table_url(""), "--group", &pair.group()])
         .output()

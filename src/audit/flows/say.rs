@@ -32,13 +32,7 @@ pub fn ids(flow: &Flow, id: u128) -> Vec<String> {
 
 fn sighting(sight: &Sight, names: &dyn Names) -> Sighting {
     let (topic, partition) = names.name(sight.partition);
-    Sighting {
-        topic: topic.to_owned(),
-        partition,
-        offset: sight.offset,
-        timestamp: sight.timestamp,
-        checksum: format!("{:016x}", sight.checksum),
-    }
+    Sighting::new(topic, partition, sight.offset, sight.timestamp, sight.checksum)
 }
 
 fn seen(finding: &mut Finding, sights: &[Sight], names: &dyn Names) {

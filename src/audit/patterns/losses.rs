@@ -37,6 +37,23 @@ impl Segment {
         span(self.from, self.until)
     }
 
+    /// Its losses sorted, without overlaps; neighbours become one run.
+    pub fn in_order(mut self) -> Self {
+        self.losses.sort_by_key(|run| (run.from, run.until));
+        let mut merged: Vec<Run> = Vec::with_capacity(self.losses.len());
+        for run in self.losses {
+            match merged.last_mut() {
+                Some(last) if run.from <= last.until => {
+                    if run.until > last.until {
+                        (last.until, last.last_ms) = (run.until, run.last_ms);
+                    }
+                }
+                _ => merged.push(run),
+            }
+        }
+        Self { losses: merged, ..self }
+    }
+
     /// Numbers that were lost.
     pub fn lost(&self) -> u64 {
         self.losses.iter().map(Run::count).sum()

@@ -88,7 +88,7 @@ fn by_session(findings: &[&Finding], sessions: &[&Numbered], runs: fn(&Finding) 
             segment.losses.push(run);
         }
     }
-    segments.into_values().map(in_order).collect()
+    segments.into_values().map(Segment::in_order).collect()
 }
 
 /// A reordering names the partition even of a session that runs over all of them.
@@ -102,24 +102,7 @@ fn by_offset(findings: &[&Finding], kind: Kind, read: &Read) -> Segment {
     let here = sightings.filter(|seen| seen.partition == read.partition && seen.topic == read.topic);
     let one = |offset: i64, ms: i64| Run { from: offset, until: offset + 1, first_ms: ms, last_ms: ms };
     let losses = here.map(|seen| one(seen.offset, seen.timestamp)).collect();
-    in_order(Segment { from: read.offsets.from, until: read.offsets.until, losses })
-}
-
-/// Sorted, without overlaps; neighbours become one run.
-fn in_order(mut segment: Segment) -> Segment {
-    segment.losses.sort_by_key(|run| (run.from, run.until));
-    let mut merged: Vec<Run> = Vec::with_capacity(segment.losses.len());
-    for run in segment.losses {
-        match merged.last_mut() {
-            Some(last) if run.from <= last.until => {
-                if run.until > last.until {
-                    (last.until, last.last_ms) = (run.until, run.last_ms);
-                }
-            }
-            _ => merged.push(run),
-        }
-    }
-    Segment { losses: merged, ..segment }
+    Segment { from: read.offsets.from, until: read.offsets.until, losses }.in_order()
 }
 
 /// Numbers a finding says are missing: its range without what came late.

@@ -192,12 +192,17 @@ fn bytes(text: &str, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
         return Ok(Canonical::Exact);
     }
     let decoded = base64::engine::general_purpose::STANDARD.decode(text).map_err(|_| Misfit::NoBytes)?;
-    for byte in decoded {
+    hex(&decoded, out);
+    Ok(Canonical::Exact)
+}
+
+/// As every database prints bytes.
+pub fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
         for digit in [byte >> 4, byte & 15] {
             out.push(b"0123456789abcdef"[usize::from(digit)]);
         }
     }
-    Ok(Canonical::Exact)
 }
 
 /// A value inside the record, or a text that holds JSON, as Debezium sends it.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::place::Place;
 use super::sink::tail::Tail;
-use super::{DriftError, Settings, Told, pairs, say, topic};
+use super::{DriftError, PAUSE, Settings, Told, pairs, say, sleep, topic};
 use crate::audit::coverage::Coverage;
 use crate::audit::drift::{Claim, DriftSummary};
 use crate::audit::finding::{Finding, Kind};
@@ -23,7 +23,6 @@ use crate::engine::{Progress, now_ms};
 use crate::report::utc;
 use repeat::Repeat;
 
-const PAUSE: Duration = Duration::from_millis(50);
 /// Before what failed is tried again; doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -153,13 +152,6 @@ pub fn follow(
         sleep(pause, progress);
     }
     Ok(report(settings, rounds.standing(), blind.as_ref(), began))
-}
-
-fn sleep(pause: Duration, progress: &Progress) {
-    let until = Instant::now() + pause;
-    while Instant::now() < until && !progress.is_stopped() {
-        std::thread::sleep(PAUSE.min(pause));
-    }
 }
 
 /// Nothing is compared.

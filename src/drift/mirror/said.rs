@@ -98,11 +98,5 @@ fn key_text(key: &[u8]) -> String {
 }
 
 fn sighting(topic: &str, partition: i32, version: &Version) -> Sighting {
-    Sighting {
-        topic: topic.to_owned(),
-        partition,
-        offset: version.offset,
-        timestamp: version.timestamp,
-        checksum: format!("{:016x}", version.checksum),
-    }
+    Sighting::new(topic, partition, version.offset, version.timestamp, version.checksum)
 }

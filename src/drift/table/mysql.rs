@@ -14,7 +14,7 @@ use ::mysql::{Conn, Error, Params, Row as SqlRow, Value};
 
 use self::connect::Login;
 use self::statement::{Statements, quoted};
-use super::stream::{self, Scan, row_of};
+use super::stream::{self, Scan};
 use super::{Chosen, Limits, Sum, Table};
 use crate::drift::DriftError;
 use crate::drift::canon::Type;
@@ -338,7 +338,7 @@ impl Table for Mysql {
             let values = asked.iter().flat_map(|key| columns.iter().zip(key).map(|(column, text)| column.asked(text)));
             let params = Params::Positional(values.collect());
             let statement = self.statements.rows(asked.len());
-            self.texts(&statement, params, &mut |spans| rows.push(row_of(spans, width)))?;
+            self.texts(&statement, params, &mut |spans| rows.push(Row::of(spans, width)))?;
         }
         // A column's own equality may be coarser than that of its bytes.
         let wanted: HashSet<&Vec<String>> = keys.iter().collect();
@@ -352,7 +352,7 @@ impl Table for Mysql {
         }
         let (mut rows, width) = (Vec::new(), self.shape.keys.len());
         let statement = self.statements.rows_by_hash(hashes);
-        self.texts(&statement, Params::Empty, &mut |spans| rows.push(row_of(spans, width)))?;
+        self.texts(&statement, Params::Empty, &mut |spans| rows.push(Row::of(spans, width)))?;
         Ok(rows)
     }
 

@@ -16,8 +16,6 @@ use super::connect;
 use super::statement::{Statements, quoted};
 pub use super::{Chosen, Limits};
 use super::{Sum, Table};
-use crate::drift::DriftError;
-use crate::drift::Part;
 use crate::drift::cells::Cells;
 use crate::drift::cut::{Snapshot, parse_lsn};
 use crate::drift::digest::{BUCKETS, Digest, Method};
@@ -25,6 +23,7 @@ use crate::drift::hash::{hash_int, hash_text};
 use crate::drift::place::PostgresPlace;
 use crate::drift::repair::Fix;
 use crate::drift::shape::{Column, Row, Shape};
+use crate::drift::{DriftError, Part};
 
 /// What a table is asked for at most at once.
 const ASKED: usize = 2_000;

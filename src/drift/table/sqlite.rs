@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Error, OpenFlags};
 
 use self::value::SqlColumn;
+use super::statement::quoted;
 use super::stream::{self, Scan};
 use super::{Chosen, Limits, Sum, Table};
 use crate::drift::DriftError;
@@ -78,7 +79,7 @@ impl Sqlite {
 
     fn select(&self) -> String {
         let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
-        format!("SELECT {} FROM {}", names.join(", "), catalogue::quoted(&self.table))
+        format!("SELECT {} FROM {}", names.join(", "), quoted(&self.table))
     }
 
     fn is_late(&self, began: Instant) -> bool {
@@ -161,7 +162,7 @@ impl Table for Sqlite {
     }
 
     fn arrange(&mut self, shape: &Shape) {
-        let place = |name: &str| shape.columns().position(|column| catalogue::quoted(&column.name) == name);
+        let place = |name: &str| shape.columns().position(|column| quoted(&column.name) == name);
         self.columns.sort_by_key(|column| place(&column.name));
         self.columns.iter_mut().zip(shape.columns()).for_each(|(column, wanted)| column.ty = wanted.ty);
         self.shape = shape.clone();

@@ -67,15 +67,8 @@ fn filtered(table: &mut dyn Scan, is_wanted: impl Fn(&Spans) -> bool) -> Result<
     let mut rows = Vec::new();
     table.scan(&mut |spans| {
         if is_wanted(spans) {
-            rows.push(row_of(spans, keys));
+            rows.push(Row::of(spans, keys));
         }
     })?;
     Ok(rows)
-}
-
-pub fn row_of(spans: &Spans, keys: usize) -> Row {
-    let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
-    let mut texts = spans.texts().map(|span| span.map(text));
-    let key = texts.by_ref().take(keys).map(Option::unwrap_or_default).collect();
-    Row { keys: key, values: texts.collect() }
 }

@@ -58,15 +58,7 @@ impl Tail {
         progress: &Arc<Progress>,
     ) -> Result<bool, DriftError> {
         let (settings, place) = (self.settings.clone(), self.place.clone());
-        let properties = self.properties.clone();
-        let sink = Sink {
-            settings: &settings,
-            place: &place,
-            properties,
-            method: table.method(),
-            progress,
-            is_captured: false,
-        };
+        let sink = Sink::new(&settings, &place, table.method(), progress);
         let Bracket { sight, cuts, opened, .. } = sink.bracket(table, settings.settle)?;
         let shape = table.shape().clone();
         let taker =
@@ -98,15 +90,7 @@ impl Tail {
     pub(super) fn compare(&mut self, table: &mut dyn Table, progress: &Arc<Progress>) -> Result<(), DriftError> {
         let (began, began_ms) = (Instant::now(), now_ms());
         let (settings, place) = (Settings { part: self.part, ..self.settings.clone() }, self.place.clone());
-        let properties = self.properties.clone();
-        let sink = Sink {
-            settings: &settings,
-            place: &place,
-            properties,
-            method: table.method(),
-            progress,
-            is_captured: false,
-        };
+        let sink = Sink::new(&settings, &place, table.method(), progress);
         let (told, mut suspects) = sink.look(table, settings.settle)?;
         if progress.is_stopped() {
             return Ok(());

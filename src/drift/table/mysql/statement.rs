@@ -2,7 +2,7 @@
 
 use ::mysql::Value;
 
-use crate::drift::canon::{Type, json, number};
+use crate::drift::canon::{Type, hex, json, number};
 use crate::drift::cells::PART_BITS;
 use crate::drift::digest::BUCKETS;
 
@@ -129,7 +129,9 @@ impl SqlColumn {
             other => return Some(other.as_sql(true)),
         };
         if self.base == Base::Bytes {
-            return Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+            let mut digits = Vec::with_capacity(2 * bytes.len());
+            hex(&bytes, &mut digits);
+            return String::from_utf8(digits).ok();
         }
         let text =
             String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());

@@ -9,6 +9,7 @@ use crate::drift::canon::Type;
 use crate::drift::place::SqlitePlace;
 use crate::drift::table::Chosen;
 use crate::drift::table::choose::{Found, choose, keyless};
+use crate::drift::table::statement::quoted;
 
 /// Digits of a second that text has room for.
 const DIGITS: u8 = 6;
@@ -105,10 +106,6 @@ fn type_of(declared: &str) -> Option<Type> {
         name if ["REAL", "FLOA", "DOUB"].iter().any(|part| name.contains(part)) => Type::Double,
         _ => return None,
     })
-}
-
-pub fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use rusqlite::types::ValueRef;
 
 use crate::drift::canon::time::Unit;
-use crate::drift::canon::{Canonical, Given, Misfit, Type};
+use crate::drift::canon::{Canonical, Given, Misfit, Type, hex};
 
 #[derive(Clone, Debug)]
 pub struct SqlColumn {
@@ -87,14 +87,6 @@ fn marked(what: &str, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(what.as_bytes());
     out.push(b' ');
     hex(bytes, out);
-}
-
-fn hex(bytes: &[u8], out: &mut Vec<u8>) {
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 15] {
-            out.push(b"0123456789abcdef"[usize::from(digit)]);
-        }
-    }
 }
 
 #[cfg(test)]
