@@ -45,6 +45,8 @@ pub fn counts(drifts: &[&DriftSummary]) -> String {
 const MERGED: &str = "merged";
 /// Those of an earlier report.
 const NAMED: &str = "named";
+/// Why nothing is said of keys beyond those that are looked at one by one.
+const NOT_LOOKED_AT: &str = "not-looked-at";
 
 /// A topic and its copy are compared by records unless one is compacted, everything else by the rows of keys.
 fn is_mirror(drift: &DriftSummary) -> bool {
@@ -104,11 +106,21 @@ pub fn lines(drift: &DriftSummary) -> Vec<String> {
 }
 
 fn suspected(drift: &DriftSummary) -> String {
-    let settled = drift.suspects.saturating_sub(drift.confirmed);
     if drift.located_by == NAMED {
         let keys = plural(drift.suspects, "key");
         return format!("{keys} of an earlier report looked at again, {} wrong", thousands(drift.confirmed));
     }
+    let left = drift.unverifiable.get(NOT_LOOKED_AT).copied().unwrap_or(0);
+    if left > 0 {
+        return format!(
+            "{} looked wrong at the first look ({}); {} of them were looked at again, {} still wrong",
+            plural(drift.suspects, "key"),
+            located(&drift.located_by),
+            thousands(drift.suspects.saturating_sub(left)),
+            thousands(drift.confirmed)
+        );
+    }
+    let settled = drift.suspects.saturating_sub(drift.confirmed);
     format!(
         "{} looked wrong at the first look ({}), {} at the second",
         plural(drift.suspects, "key"),
@@ -170,6 +182,16 @@ mod tests {
             .contains("claim: heuristic; nothing showed")
         );
         assert!(said(Claim::Exact, |_| {}).contains("side by side"));
+    }
+
+    /// They did not right themselves: nobody looked.
+    #[test]
+    fn keys_that_were_not_looked_at_again_are_not_taken_for_right() {
+        let limited = said(Claim::Bracketed, |drift| {
+            (drift.suspects, drift.confirmed, drift.located_by) = (1_000, 10, "digests".to_owned());
+            drift.unverifiable.insert(NOT_LOOKED_AT.to_owned(), 990);
+        });
+        assert!(limited.contains("10 of them were looked at again, 10 still wrong"), "{limited}");
     }
 
     #[test]

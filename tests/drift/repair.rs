@@ -144,7 +144,13 @@ fn a_table_is_repaired_from_another() {
     let file = drifted.file("tables.sql");
     let (first, second) = (url("both_truth"), url("both_copy"));
     drift(&[&first, &second, "--repair", &file, "--allow-delete"]).must_exit(1);
+    // Whoever runs them may see another table of that name first.
+    copy.batch_execute(
+        "CREATE SCHEMA mine; CREATE TABLE mine.items (LIKE public.items); SET search_path = mine, public",
+    )
+    .expect("another table");
     copy.batch_execute(&fs::read_to_string(&file).expect("a file")).expect("the statements run");
+    assert_eq!(copy.query_one("SELECT count(*) FROM mine.items", &[]).expect("a count").get::<_, i64>(0), 0);
     drift(&[&first, &second]).must_exit(0);
 }
 

@@ -7,9 +7,10 @@ use crate::drift::repair::Fix;
 use crate::drift::shape::Row;
 use crate::drift::table::statement::SqlColumn;
 
-/// Prints values as they were printed when they were compared.
+/// Prints values as they were printed when they were compared, and means the table that was compared by its name.
 pub const HEAD: &str = "\
 BEGIN;
+SET LOCAL search_path = pg_catalog, public;
 SET LOCAL TimeZone = 'UTC';
 SET LOCAL DateStyle = 'ISO';
 SET LOCAL IntervalStyle = 'iso_8601';
