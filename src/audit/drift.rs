@@ -82,6 +82,9 @@ pub struct DriftSummary {
     /// Findings by column that differs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub worst_columns: BTreeMap<String, u64>,
+    /// What must be conserved, and whether it was.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub laws: Vec<LawSummary>,
     /// Bytes that came out of the second store.
     pub table_bytes: u64,
     /// How the keys were found: equal, cells or digests; merged where two topics lie side by side, named where those of an earlier report were looked at.
@@ -92,6 +95,19 @@ pub struct DriftSummary {
     /// Where the comparison never ends.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub following: Option<Following>,
+}
+
+/// A sum that must be conserved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LawSummary {
+    /// As it was written.
+    pub law: String,
+    /// Groups that either store has, and those that do not obey.
+    pub groups: u64,
+    pub wrong: u64,
+    /// Why nothing can be said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unjudged: Option<String>,
 }
 
 /// How long a key has been wrong at least, and the seconds of it.
@@ -171,6 +187,7 @@ impl DriftSummary {
             narrowed: BTreeMap::new(),
             absent: BTreeMap::new(),
             worst_columns: BTreeMap::new(),
+            laws: Vec::new(),
             table_bytes: 0,
             located_by: String::new(),
             is_redacted: false,

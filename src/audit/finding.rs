@@ -59,15 +59,17 @@ pub enum Kind {
     Differs,
     /// In both stores; the second holds an older version.
     Stale,
+    /// A sum that both stores must agree on, or that must be nothing in each, and is not so.
+    Imbalance,
     /// sordini itself missed a range or dropped state.
     AuditGap,
 }
 
 impl Kind {
     /// What only a comparison of two stores can find.
-    pub const OF_STORES: [Kind; 4] = [Kind::Missing, Kind::Extra, Kind::Differs, Kind::Stale];
+    pub const OF_STORES: [Kind; 5] = [Kind::Missing, Kind::Extra, Kind::Differs, Kind::Stale, Kind::Imbalance];
 
-    pub const ALL: [Kind; 25] = [
+    pub const ALL: [Kind; 26] = [
         Kind::SequenceGap,
         Kind::HeadLoss,
         Kind::TailLoss,
@@ -92,6 +94,7 @@ impl Kind {
         Kind::Extra,
         Kind::Differs,
         Kind::Stale,
+        Kind::Imbalance,
         Kind::AuditGap,
     ];
 
@@ -127,6 +130,7 @@ impl Kind {
             Kind::Extra => "extra",
             Kind::Differs => "differs",
             Kind::Stale => "stale",
+            Kind::Imbalance => "imbalance",
             Kind::AuditGap => "audit-gap",
         }
     }

@@ -9,6 +9,7 @@ use clap::Args;
 use super::Global;
 use super::common::{self, Connection, Output};
 use super::drifts::{self, FollowArgs};
+use crate::drift::conserve::law::Law;
 use crate::drift::named;
 use crate::drift::place::Place;
 use crate::drift::repair::{Form, RepairFile};
@@ -28,6 +29,8 @@ Examples:
       Two tables, here of different databases.
   sordini drift 'kafka://kafka:9092/orders' 'postgres://audit@db/shop?table=orders' -G connect-orders --follow
       For ever: each key once the group has passed its record, the whole table every ten minutes.
+  sordini drift 'kafka://kafka:9092/orders' 'postgres://audit@db/shop?table=orders' -G connect-orders --conserve 'sum(amount) by currency'
+      Also whether both sides add up to the same, and what is missing in money.
   sordini drift -c sordini.toml --only orders
       One [[drift]] of the daemon's settings; without --only all of them, in one report.
 
@@ -36,12 +39,13 @@ The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE o
 Exit codes: 0 the stores agree, 1 drift, 2 could not verify, 3 inconclusive.";
 
 /// What the file says of each pair.
-const PAIR: [&str; 19] = [
+const PAIR: [&str; 20] = [
     "first",
     "second",
     "group",
     "columns",
     "ignore",
+    "conserve",
     "settle",
     "wait",
     "mark",
@@ -83,6 +87,9 @@ pub struct DriftArgs {
     /// Columns to leave out, comma-separated
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     ignore: Vec<String>,
+    /// What must be conserved: 'sum(amount) by currency, day(created_at)' must agree in both stores, 'sum(debit) - sum(credit) by account = 0' hold in each; repeatable
+    #[arg(long, value_name = "LAW", conflicts_with = "keys")]
+    conserve: Vec<Law>,
     /// How long a record may take into the table where no group tells, and how long to wait before what differs is looked at again
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
     settle: Duration,
@@ -184,6 +191,7 @@ fn settings(args: &DriftArgs) -> anyhow::Result<Settings> {
             allows_writers: args.allow_writer,
             most_rows: args.max_rate,
         },
+        laws: args.conserve.clone(),
         memory_bytes: args.memory << 20,
         most_findings: args.max_findings,
         redact: args.redact,

@@ -92,6 +92,9 @@ pub fn follow_one(mut plans: Vec<(String, DriftPlan)>, output: &Output, global: 
 }
 
 pub fn follow(settings: &Settings, rhythm: &Rhythm, output: &Output, global: &Global) -> anyhow::Result<u8> {
+    if let Some(law) = settings.laws.iter().find(|law| law.is_zero() && rhythm.parts > 1) {
+        bail!("--conserve \"{law}\" holds for all rows, not for a part of the buckets: leave --buckets out");
+    }
     let progress = Arc::new(Progress::default());
     common::stop_on_signal(progress.clone())?;
     let stores = format!("{} against {}", pairs::store(&settings.first), pairs::store(&settings.second));

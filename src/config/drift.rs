@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::{ConfigError, duration, parse_duration, size};
+use crate::drift::conserve::law::Law;
 use crate::drift::digest::BUCKETS;
 use crate::drift::follow::Rhythm;
 use crate::drift::pairs::store;
@@ -34,6 +35,9 @@ pub struct DriftFile {
     columns: Vec<String>,
     #[serde(default)]
     ignore: Vec<String>,
+    /// Sums that both stores must agree on, or that must be zero in each.
+    #[serde(default)]
+    conserve: Vec<String>,
     #[serde(default, deserialize_with = "duration")]
     settle: Option<Duration>,
     /// How long a captured topic may take until it has what the table's snapshot sees.
@@ -98,6 +102,18 @@ impl DriftFile {
         if self.buckets.is_some_and(|parts| !(1..=BUCKETS as u32).contains(&parts)) {
             return wrong("buckets", format!("buckets is a number from 1 to {BUCKETS}"));
         }
+        for law in &self.conserve {
+            match law.parse::<Law>() {
+                Err(error) => return wrong(&format!("{law:?}"), error.to_string()),
+                Ok(law) if law.is_zero() && self.buckets.unwrap_or(1) > 1 => {
+                    return wrong(
+                        "buckets",
+                        format!("\"{law}\" holds for all rows, not for a part: leave buckets out"),
+                    );
+                }
+                Ok(_) => (),
+            }
+        }
         if self.every.is_some_and(|every| every.is_zero()) {
             return wrong("every", "every must be longer than nothing".to_owned());
         }
@@ -111,6 +127,7 @@ impl DriftFile {
     pub fn plan(&self, mut properties: Properties) -> anyhow::Result<DriftPlan> {
         properties.extend(self.properties.clone());
         let defaults = Rhythm::default();
+        let laws = self.conserve.iter().map(|law| law.parse::<Law>());
         let settings = Settings {
             pair: Some(self.name.clone()),
             first: self.first.parse()?,
@@ -128,6 +145,7 @@ impl DriftFile {
                 allows_writers: self.allow_writer,
                 most_rows: self.max_rate,
             },
+            laws: laws.collect::<Result<_, _>>()?,
             memory_bytes: self.memory.unwrap_or(MEMORY),
             most_findings: self.max_findings.unwrap_or(MOST_FINDINGS),
             redact: self.redact,

@@ -4,6 +4,8 @@
 //! versions behind which nothing is in doubt only the last stays. What does not fit then goes to disk as a sorted run, and
 //! at the end each shard is merged by itself: memory holds a small part of the keys at any time.
 
+pub mod places;
+
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::sync::{Mutex, PoisonError};
@@ -65,6 +67,10 @@ impl Packed {
 
     fn partition(&self) -> i32 {
         (self.place >> (OFFSET_BITS + KIND_BITS)) as i32
+    }
+
+    fn offset(&self) -> i64 {
+        (self.place >> KIND_BITS & ((1 << OFFSET_BITS) - 1)) as i64
     }
 
     fn is_open(&self) -> bool {

@@ -51,13 +51,12 @@ pub fn compare(
             "--repair and --keys are for tables: a mirror is repaired by copying again".to_owned(),
         ));
     }
-    let mut told = Told {
-        read: Read::default(),
-        summary: DriftSummary::new(format!("topic {}", source.topic), format!("topic {}", copy.topic), Claim::Exact),
-        samples: Vec::new(),
-        findings: Vec::new(),
-        fixes: Vec::new(),
-    };
+    if let Some(law) = settings.laws.first() {
+        let why = "is for tables: the records of a mirror are compared one by one, and have no columns";
+        return Err(DriftError::Pair(format!("--conserve \"{law}\" {why}")));
+    }
+    let summary = DriftSummary::new(format!("topic {}", source.topic), format!("topic {}", copy.topic), Claim::Exact);
+    let mut told = Told::new(Read::default(), summary);
     // The copy first: everything in it stood in the source before the source's end is asked for.
     let theirs = topic::open(&copy.properties(settings), &copy.topic, Start::Beginning, &[])?;
     let ours = topic::open(&source.properties(settings), &source.topic, Start::Beginning, &[])?;
@@ -273,12 +272,12 @@ mod tests {
     #[test]
     fn what_was_not_read_leaves_findings_possible() {
         let summary = DriftSummary::new(String::new(), String::new(), Claim::Exact);
-        let (samples, fixes, mut read) = (Vec::new(), Vec::new(), Read::default());
+        let mut read = Read::default();
         let (topic, why) = ("copy".to_owned(), String::new());
         read.unread.push(Unread { topic, partition: Some(1), from: None, until: None, why });
         let item = Item { hash: 1, key: 1, offset: 0, timestamp: 0 };
         let finding = |partition| placed(Kind::Missing, "source", "copy", partition, &[item], String::new());
-        let mut told = Told { read, summary, samples, findings: vec![finding(0), finding(1)], fixes };
+        let mut told = Told { findings: vec![finding(0), finding(1)], ..Told::new(read, summary) };
         grade(&mut told);
         let grades: Vec<Grade> = told.findings.iter().map(|finding| finding.grade).collect();
         assert_eq!(grades, [Grade::Proven, Grade::Possible]);

@@ -3,6 +3,7 @@
 //! * `place`: where a store is; `shape`, `canon`, `record`: what a row is, from either side
 //! * `digest`, `hash`, `cells`: rows as numbers a database can compute too
 //! * `topic`, `fold`, `table`: the sides
+//! * `conserve`: sums that must agree, or be nothing
 //! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings; `patterns`: what they share
 //! * `sink`: a topic and the table it is written to; `tables`: two tables; `agree`: which of their columns can be compared
 //! * `mirror`, `align`: a topic and its copy
@@ -16,6 +17,7 @@ mod agree;
 mod align;
 pub mod canon;
 mod cells;
+pub mod conserve;
 mod cut;
 pub(crate) mod digest;
 pub mod explain;
@@ -52,6 +54,8 @@ use crate::audit::finding::Finding;
 use crate::audit::verdict::Report;
 use crate::engine::Progress;
 use crate::source::{Properties, SourceError};
+use conserve::judge::Judged;
+use conserve::law::Law;
 pub use digest::BUCKETS;
 use named::Named;
 pub use part::Part;
@@ -80,6 +84,8 @@ pub struct Settings {
     pub mark: bool,
     pub chosen: Chosen,
     pub limits: Limits,
+    /// What must be conserved.
+    pub laws: Vec<Law>,
     pub memory_bytes: usize,
     /// Keys that are looked at one by one; of others only the number is told.
     pub most_findings: usize,
@@ -124,6 +130,15 @@ struct Told {
     samples: Vec<String>,
     findings: Vec<Finding>,
     fixes: Vec<Fix>,
+    /// What the laws said, before anything of it was confirmed.
+    judged: Judged,
+}
+
+impl Told {
+    fn new(read: topic::Read, summary: DriftSummary) -> Self {
+        let (samples, findings, fixes, judged) = Default::default();
+        Self { read, summary, samples, findings, fixes, judged }
+    }
 }
 
 /// What looks wrong may only be late: some time passes before it is looked at again.

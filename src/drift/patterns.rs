@@ -56,7 +56,8 @@ pub fn search_offsets(topic: &str, summary: &DriftSummary, read: &Read, findings
 /// Sentences about what they share.
 pub fn shared(summary: &DriftSummary, read: &Read, findings: &[Finding]) -> Vec<String> {
     // What healed is told for a while where a comparison goes on.
-    let is_wrong = |finding: &&Finding| finding.is_open() && Kind::OF_STORES.contains(&finding.kind);
+    let is_of_keys = |kind: Kind| Kind::OF_STORES.contains(&kind) && kind != Kind::Imbalance;
+    let is_wrong = |finding: &&Finding| finding.is_open() && is_of_keys(finding.kind);
     let wrong: Vec<&Finding> = findings.iter().filter(is_wrong).collect();
     let count = wrong.len() as u64;
     if count < FEW {

@@ -202,7 +202,7 @@ pub fn count(summary: &mut DriftSummary, finding: &Finding) {
 }
 
 pub fn report(settings: &Settings, told: Told, is_stopped: bool, took: Duration) -> Report {
-    let Told { read, mut summary, samples, mut findings, fixes: _ } = told;
+    let Told { read, mut summary, samples, mut findings, .. } = told;
     summary.is_redacted = settings.redact;
     let shared = super::patterns::shared(&summary, &read, &findings);
     let found = match &settings.first {

@@ -5,8 +5,9 @@
 //! record between the two must be exactly what the topic says; one with such records may be any of them. A sink that crashes
 //! and writes again only goes back to records above its committed offset.
 //!
-//! `captured`: the other way round, where the topic holds the changes of the table.
+//! `captured`: the other way round, where the topic holds the changes of the table. `balance`: sums that must be conserved.
 
+mod balance;
 mod captured;
 pub mod tail;
 mod take;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 
+use super::conserve::law::{self, Bound};
 use super::cut::{Settled, Sight};
 use super::digest::{BUCKETS, Digest, Method, bucket_of};
 use super::fold::{Fold, State, certain};
@@ -25,7 +27,7 @@ use super::localise::{Localised, Side, localise};
 use super::place::TopicPlace;
 use super::repair::Fix;
 use super::say::{self, Difference, Stores};
-use super::shape::{Rows, by_key, rows_of};
+use super::shape::{Rows, Shape, by_key, rows_of};
 use super::table::{Sum, Table};
 use super::topic::{self, Opened, Read};
 use super::verdict::{Verdict, judge};
@@ -36,6 +38,7 @@ use crate::audit::finding::Grade;
 use crate::audit::verdict::{Report, Unread};
 use crate::engine::{Progress, now_ms};
 use crate::source::{PartitionInfo, Properties, Start};
+use balance::Look;
 use take::{FoldTake, Taken};
 
 pub fn compare(
@@ -46,6 +49,7 @@ pub fn compare(
 ) -> Result<Report, DriftError> {
     let began = Instant::now();
     let mut sink = Sink::new(settings, place, table.method(), progress);
+    sink.laws = law::bind(&settings.laws, table.shape())?;
     sink.is_captured = settings.group.is_none() && captured::is_captured_from(table, place, &sink.properties)?;
     let (mut told, suspects) = match &settings.named {
         Some(named) => sink.named(table, &named.keys(table.shape())?),
@@ -56,7 +60,10 @@ pub fn compare(
             super::pause(settings, progress);
         }
         sink.confirm(table, suspects, &mut told)?;
+    } else if !told.judged.wrong.is_empty() {
+        super::pause(settings, progress);
     }
+    sink.confirm_balance(table, &mut told)?;
     told.summary.table_bytes = table.bytes();
     if let Some(file) = &settings.repair {
         file.write(settings, table, &told.summary, &told.fixes)?;
@@ -76,6 +83,7 @@ struct Sink<'a> {
     progress: &'a Arc<Progress>,
     /// The topic holds the table's changes, and nobody writes the table from it.
     is_captured: bool,
+    laws: Vec<Bound>,
 }
 
 /// Both ends of a cut, and the topic opened at the second one.
@@ -89,7 +97,8 @@ struct Bracket {
 impl<'a> Sink<'a> {
     /// Of a table that is written from the topic.
     fn new(settings: &'a Settings, place: &'a TopicPlace, method: Method, progress: &'a Arc<Progress>) -> Self {
-        Self { settings, place, properties: place.properties(settings), method, progress, is_captured: false }
+        let properties = place.properties(settings);
+        Self { settings, place, properties, method, progress, is_captured: false, laws: Vec::new() }
     }
 
     /// Takes the snapshot of the table between the two ends of the cut.
@@ -152,8 +161,7 @@ impl<'a> Sink<'a> {
         summary.suspects = summary.keys;
         summary.located_by = "named".to_owned();
         let suspects = self.method.keys(keys).into_iter().collect();
-        let (samples, findings, fixes) = Default::default();
-        (Told { read: Read::default(), summary, samples, findings, fixes }, suspects)
+        (Told::new(Read::default(), summary), suspects)
     }
 
     /// At everything; the keys that look wrong.
@@ -162,17 +170,12 @@ impl<'a> Sink<'a> {
         let shape = table.shape().clone();
         let fold = Fold::new(self.settings.memory_bytes);
         // The database adds up while the topic is read.
-        let ((read, takers), mut second) = std::thread::scope(|scope| {
+        let ((read, taken), mut second) = std::thread::scope(|scope| {
             let adding = scope.spawn(|| table.sums_of(self.settings.part));
-            let (fold, method, part) = (&fold, self.method, self.settings.part);
-            let read = opened.read(self.progress, || FoldTake::new(&shape, self.place, &sight, fold, method, part));
+            let folded = self.fold(opened, &shape, &sight, &fold);
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
-            Ok::<_, DriftError>((read?, sums?))
+            Ok::<_, DriftError>((folded?, sums?))
         })?;
-        let mut taken = Taken::new(shape.values.len());
-        for taker in takers {
-            taken.add(taker.end()?);
-        }
         let first = format!("topic {}", self.place.topic);
         let mut summary = DriftSummary::new(first, table.name().to_owned(), claim);
         summary.cuts = cuts;
@@ -181,20 +184,36 @@ impl<'a> Sink<'a> {
         summary.rows = second.iter().map(|sum| sum.count.max(0) as u64).sum();
         let (first, open) = sums_of(&fold, &mut summary)?;
         // Keys in flight are judged one by one, and are in no sum.
-        let keys: Vec<Vec<String>> = open.keys().filter_map(|key| taken.in_flight.get(key).cloned()).collect();
-        let outside = self.method.of_rows(&table.rows(&keys)?);
+        let keys = taken.texts(&open);
+        let rows = table.rows(&keys)?;
+        let outside = self.method.of_rows(&rows);
         for row in &outside {
             second[bucket_of(row.key)].add(row.row, -1);
         }
         let mut suspects = in_flight_suspects(&open, &outside);
-        let Localised { keys, how } =
+        let Localised { keys: localised, how } =
             localise(&mut Side::Fold(&fold, self.method), &first, &mut Side::Table(table), &second, &outside)?;
+        let look =
+            Look { fold: &fold, sight: &sight, shape: &shape, read: &read, open: &open, keys: &keys, rows: &rows };
+        let judged = self.balance(table, &look)?;
         table.end()?;
-        suspects.extend(keys);
+        suspects.extend(localised);
         summary.suspects = suspects.len() as u64;
         summary.located_by = format!("{how:?}").to_lowercase();
         taken.count(&shape, &mut summary);
-        Ok((Told { read, summary, samples: taken.samples, findings: Vec::new(), fixes: Vec::new() }, suspects))
+        Ok((Told { samples: taken.samples, judged, ..Told::new(read, summary) }, suspects))
+    }
+
+    /// Reads the topic into the fold.
+    fn fold(&self, opened: Opened, shape: &Shape, sight: &Sight, fold: &Fold) -> Result<(Read, Taken), DriftError> {
+        let (method, part) = (self.method, self.settings.part);
+        let taker = || FoldTake::new(shape, self.place, sight, fold, method, part);
+        let (read, takers) = opened.read(self.progress, taker)?;
+        let mut taken = Taken::new(shape.values.len());
+        for taker in takers {
+            taken.add(taker.end()?);
+        }
+        Ok((read, taken))
     }
 
     /// Looks again at what looked wrong, under a new bracket, with all versions of each key.
@@ -309,6 +328,18 @@ fn sums_of(fold: &Fold, summary: &mut DriftSummary) -> Result<(Vec<Sum>, FxHashM
     summary.in_flight = counts.in_flight;
     note(&mut summary.unverifiable, "undecodable", counts.unknown);
     Ok((sums, open))
+}
+
+/// The keys of which no one row is certain.
+fn open_of(fold: &Fold) -> Result<FxHashMap<u64, State>, DriftError> {
+    let mut open = FxHashMap::default();
+    let each = |key: u64, state: &State| {
+        if !matches!(state, State::Is(_)) {
+            open.insert(key, state.clone());
+        }
+    };
+    fold.each(each).map_err(DriftError::Disk)?;
+    Ok(open)
 }
 
 /// Keys in flight whose row is none of those it may be.

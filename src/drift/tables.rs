@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::agree::align;
+use super::conserve::judge::{Imbalance, Judged, judge};
+use super::conserve::law::{self, Bound};
 use super::digest::Method;
 use super::localise::{Localised, Side, both, localise};
 use super::repair::Fix;
 use super::say::{self, Difference, Stores};
 use super::shape::{Row, Rows, by_key, rows_of};
 use super::table::Table;
-use super::{DriftError, Settings, Told, note};
+use super::topic::Read;
+use super::{DriftError, Part, Settings, Told, conserve, note};
 use crate::audit::drift::{Claim, DriftSummary};
 use crate::audit::finding::Kind;
 use crate::audit::verdict::Report;
@@ -29,16 +32,22 @@ pub fn compare(
     let method = agree_on_method(first, second);
     let mut summary = DriftSummary::new(first.name().to_owned(), second.name().to_owned(), Claim::Heuristic);
     summary.columns = shape.columns().map(|column| column.name.clone()).collect();
-    let before = match &settings.named {
-        Some(keys) => named(first, second, &keys.keys(&shape)?, &mut summary)?,
-        None => look(settings, first, second, &mut summary)?,
+    let laws = law::bind(&settings.laws, &shape)?;
+    let (before, judged) = match &settings.named {
+        Some(keys) => (named(first, second, &keys.keys(&shape)?, &mut summary)?, Judged::default()),
+        None => look(settings, first, second, &laws, &mut summary)?,
     };
-    let (read, samples, findings, fixes) = Default::default();
-    let mut told = Told { read, summary, samples, findings, fixes };
+    let mut told = Told { judged, ..Told::new(Read::default(), summary) };
     let is_quiet = before.0.is_empty() && before.1.is_empty();
-    if !is_quiet && !progress.is_stopped() {
+    let is_balanced = told.judged.wrong.is_empty();
+    if !is_quiet || !is_balanced {
         super::pause(settings, progress);
+    }
+    if !is_quiet && !progress.is_stopped() {
         confirm(settings, first, second, &before, method, &mut told)?;
+    }
+    if !laws.is_empty() && !progress.is_stopped() {
+        confirm_balance(settings, first, second, &laws, &mut told)?;
     }
     told.summary.table_bytes = first.bytes() + second.bytes();
     if let Some(file) = &settings.repair {
@@ -66,8 +75,9 @@ fn look(
     settings: &Settings,
     first: &mut dyn Table,
     second: &mut dyn Table,
+    laws: &[Bound],
     summary: &mut DriftSummary,
-) -> Result<Both, DriftError> {
+) -> Result<(Both, Judged), DriftError> {
     first.begin()?;
     second.begin()?;
     let part = settings.part;
@@ -83,9 +93,54 @@ fn look(
         true => Both::default(),
         false => both(|| first.rows_by_hash(&hashes).map(by_key), || second.rows_by_hash(&hashes).map(by_key))?,
     };
+    let judged = balance(part, first, second, laws)?;
     first.end()?;
     second.end()?;
-    Ok(found)
+    Ok((found, judged))
+}
+
+/// What must be conserved, under the snapshots that stand.
+fn balance(part: Part, first: &mut dyn Table, second: &mut dyn Table, laws: &[Bound]) -> Result<Judged, DriftError> {
+    let mut judged = Judged::default();
+    if laws.is_empty() {
+        return Ok(judged);
+    }
+    let (ours, theirs) = both(|| first.totals(laws, part), || second.totals(laws, part))?;
+    // Nothing is on its way in a snapshot, but a part of the rows need not be zero.
+    let none = BTreeSet::new();
+    let touched = part.is_whole().then_some(&none);
+    for (index, ((law, ours), theirs)) in laws.iter().zip(ours).zip(theirs).enumerate() {
+        judge(index, law, ours, theirs, touched, &mut judged);
+    }
+    Ok(judged)
+}
+
+/// Adds up once more where something looked wrong: what stands there unchanged is wrong, what has changed is in motion.
+fn confirm_balance(
+    settings: &Settings,
+    first: &mut dyn Table,
+    second: &mut dyn Table,
+    laws: &[Bound],
+    told: &mut Told,
+) -> Result<(), DriftError> {
+    let before = std::mem::take(&mut told.judged);
+    let mut judged = Judged { wrong: Vec::new(), ..before };
+    if !before.wrong.is_empty() {
+        first.begin()?;
+        second.begin()?;
+        judged = balance(settings.part, first, second, laws)?;
+        first.end()?;
+        second.end()?;
+    }
+    let (wrong, moved): (Vec<_>, Vec<_>) = judged.wrong.iter().cloned().partition(|wrong| before.wrong.contains(wrong));
+    let is_old = |moved: &&Imbalance| before.wrong.iter().any(|old| old.is_same(moved));
+    note(&mut told.summary.unverifiable, "in-motion", moved.iter().filter(is_old).count() as u64);
+    for wrong in &wrong {
+        let names = [first.name(), second.name()];
+        told.findings.push(conserve::say::finding(settings, &laws[wrong.law], wrong, names, first.name()));
+    }
+    conserve::say::count(laws, &judged, &wrong, &mut told.summary);
+    Ok(())
 }
 
 /// The rows of these keys and no others.

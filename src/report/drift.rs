@@ -1,7 +1,7 @@
 //! What a comparison of two stores says of itself, in words.
 
 use super::format::{bytes, plural, thousands, visible};
-use crate::audit::drift::{Claim, DriftSummary, Following, PairSummary};
+use crate::audit::drift::{Claim, DriftSummary, Following, LawSummary, PairSummary};
 
 /// No drift, only lag.
 pub const NOT_COPIED: &str = "not copied yet";
@@ -100,9 +100,20 @@ pub fn lines(drift: &DriftSummary) -> Vec<String> {
     } else if drift.suspects > 0 {
         lines.push(suspected(drift));
     }
+    lines.extend(drift.laws.iter().map(conserved));
     lines.extend(counted("columns that differ", &drift.worst_columns));
     lines.extend(counted("not verifiable", &drift.unverifiable));
     lines
+}
+
+fn conserved(law: &LawSummary) -> String {
+    let groups = plural(law.groups, "group");
+    let what = match (&law.unjudged, law.wrong) {
+        (Some(why), _) => format!("not judged: {why}"),
+        (None, 0) => format!("{groups}, all conserved"),
+        (None, wrong) => format!("{groups}, {} not conserved", thousands(wrong)),
+    };
+    format!("{}: {what}", visible(&law.law))
 }
 
 fn suspected(drift: &DriftSummary) -> String {

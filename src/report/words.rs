@@ -44,6 +44,7 @@ pub fn meaning(group: &Group<'_>) -> &'static str {
         Kind::Extra => "the second store has it and the first does not",
         Kind::Differs => "the second store holds other content than the first",
         Kind::Stale => "the second store holds an older version than the first",
+        Kind::Imbalance => "sums that must be conserved are not",
         Kind::AuditGap => "the audit itself missed a range or dropped state",
     }
 }

@@ -2,6 +2,7 @@
 
 mod captured;
 mod common;
+mod conserve;
 mod engines;
 mod follow;
 mod gone;

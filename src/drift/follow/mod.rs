@@ -230,7 +230,7 @@ fn report(settings: &Settings, standing: Standing, blind: Option<&Blind>, began:
         unread.push(part_of(settings, format!("nothing was compared since {since}: {}", blind.why)));
     }
     let read = topic::Read { coverage, findings: of_reading, unread, bytes, is_trimmed: false };
-    let told = Told { read, summary, samples, findings: drift, fixes: Vec::new() };
+    let told = Told { samples, findings: drift, ..Told::new(read, summary) };
     settings.sign(say::report(settings, told, false, began.elapsed()))
 }
 
@@ -239,8 +239,15 @@ fn tally(summary: &mut DriftSummary, findings: &[Finding]) {
     (summary.confirmed, summary.missing, summary.extra, summary.differs, summary.stale) = (0, 0, 0, 0, 0);
     (summary.repeated, summary.reordered) = (0, 0);
     summary.worst_columns.clear();
+    for law in &mut summary.laws {
+        let is_of =
+            |finding: &&Finding| finding.is_open() && finding.evidence.get("law").is_some_and(|of| *of == law.law);
+        law.wrong = findings.iter().filter(is_of).count() as u64;
+    }
     let is_confirmed = |finding: &&Finding| finding.is_open() && !finding.evidence.contains_key("confirmed");
-    for finding in findings.iter().filter(is_confirmed) {
+    // A sum is no key.
+    let of_keys = findings.iter().filter(is_confirmed).filter(|finding| finding.kind != Kind::Imbalance);
+    for finding in of_keys {
         summary.confirmed += 1;
         let count = match finding.kind {
             Kind::Missing => &mut summary.missing,

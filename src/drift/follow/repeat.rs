@@ -164,8 +164,9 @@ impl Rounds for Repeat {
             note(&mut summary.unverifiable, reason, *count);
         }
         let mut following = self.following.clone();
-        let is_of_stores = |open: &&Open| Kind::OF_STORES.contains(&open.finding.kind);
-        let since: Vec<i64> = self.open.values().filter(is_of_stores).map(|open| open.since_ms).collect();
+        let is_of_keys =
+            |open: &&Open| open.finding.kind != Kind::Imbalance && Kind::OF_STORES.contains(&open.finding.kind);
+        let since: Vec<i64> = self.open.values().filter(is_of_keys).map(|open| open.since_ms).collect();
         following.wrong = ages(&since, now_ms());
         following.compared_parts = self.compared.keys().copied().collect();
         following.is_complete = self.compared.len() == following.parts as usize;

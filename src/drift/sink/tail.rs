@@ -62,6 +62,8 @@ pub struct Tail {
     /// Not told yet.
     news: Vec<Finding>,
     compared: BTreeMap<u32, Compared>,
+    /// Sums that are not conserved, of each part by id.
+    unbalanced: BTreeMap<u32, BTreeMap<String, Finding>>,
     part: Part,
     next_comparison: Instant,
     next_last_look: Instant,
@@ -99,6 +101,7 @@ impl Tail {
             queue: Queue::new(settings.memory_bytes / 2, settings.most_findings, &rhythm.confirm_after),
             news: Vec::new(),
             compared: BTreeMap::new(),
+            unbalanced: BTreeMap::new(),
             part: Part { of: rhythm.parts, index: 0 },
             next_comparison: Instant::now(),
             next_last_look: Instant::now(),
@@ -330,7 +333,12 @@ impl Rounds for Tail {
         let unread = once(self.compared.values().flat_map(|part| &part.unread).chain(&self.unread));
         Standing {
             summary: self.summary(),
-            drift: self.queue.findings(),
+            drift: self
+                .queue
+                .findings()
+                .into_iter()
+                .chain(self.unbalanced.values().flat_map(BTreeMap::values).cloned())
+                .collect(),
             of_reading: self.findings.values().cloned().collect(),
             coverage: self.coverage.clone(),
             unread,

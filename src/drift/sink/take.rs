@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use crate::audit::drift::DriftSummary;
 use crate::drift::cut::Sight;
 use crate::drift::digest::{Method, Spans, bucket_of};
-use crate::drift::fold::{Fold, Said, Version, Writer};
+use crate::drift::fold::{Fold, Said, State, Version, Writer};
 use crate::drift::place::TopicPlace;
 use crate::drift::record::{Relaxed, Says, Unusable};
 use crate::drift::shape::Shape;
@@ -136,6 +136,11 @@ impl Taken {
         let room = SAMPLES.saturating_sub(self.samples.len());
         self.samples.extend(other.samples.into_iter().take(room));
         self.relaxed.add(&other.relaxed);
+    }
+
+    /// The texts of these keys, as far as they were kept.
+    pub fn texts(&self, open: &FxHashMap<u64, State>) -> Vec<Vec<String>> {
+        open.keys().filter_map(|key| self.in_flight.get(key).cloned()).collect()
     }
 
     /// What was let pass, by column, and what could not be used.

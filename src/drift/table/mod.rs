@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use super::canon::Type;
 use super::cells::Cells;
+use super::conserve::law::Bound;
+use super::conserve::total::Totals;
 use super::cut::Snapshot;
 use super::digest::{Digest, Method};
 use super::place::Place;
@@ -108,6 +110,9 @@ pub trait Table: Send {
         sums.iter_mut().enumerate().filter(|(bucket, _)| !part.has(*bucket)).for_each(|(_, sum)| *sum = Sum::default());
         Ok(sums)
     }
+
+    /// What these laws add up to over the rows of this part, one after the other.
+    fn totals(&mut self, laws: &[Bound], part: Part) -> Result<Vec<Totals>, DriftError>;
 
     /// The rows of these buckets in cells; `None` when the database cannot fill cells.
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError>;

@@ -6,6 +6,7 @@ mod catalogue;
 mod connect;
 mod grants;
 mod statement;
+mod totals;
 
 use std::collections::HashSet;
 
@@ -13,15 +14,17 @@ use ::mysql::prelude::Queryable as _;
 use ::mysql::{Conn, Error, Params, Row as SqlRow, Value};
 
 use self::connect::Login;
-use self::statement::{Statements, quoted};
+use self::statement::{SqlColumn, Statements, quoted};
 use super::stream::{self, Scan};
 use super::{Chosen, Limits, Sum, Table};
-use crate::drift::DriftError;
 use crate::drift::canon::Type;
 use crate::drift::cells::{Cells, PARTS};
+use crate::drift::conserve::law::Bound;
+use crate::drift::conserve::total::Totals;
 use crate::drift::digest::{BUCKETS, Digest, Method, Spans};
 use crate::drift::place::MysqlPlace;
 use crate::drift::shape::{Column, Row, Shape};
+use crate::drift::{DriftError, Part};
 
 /// What a table is asked for at most at once.
 const ASKED: usize = 500;
@@ -109,7 +112,7 @@ impl Mysql {
     }
 
     fn is_hashed_there(&self) -> bool {
-        self.statements.columns().all(statement::SqlColumn::is_printed)
+        self.statements.columns().all(SqlColumn::is_printed)
     }
 
     /// Hands over the rows of a statement as they come.
@@ -305,6 +308,15 @@ impl Table for Mysql {
             }
         })?;
         Ok(sums)
+    }
+
+    fn totals(&mut self, laws: &[Bound], part: Part) -> Result<Vec<Totals>, DriftError> {
+        let columns: Vec<&SqlColumn> = self.statements.columns().collect();
+        let is_printed = |(place, _): &(usize, _)| columns.get(*place).is_some_and(|column| column.is_printed());
+        if !laws.iter().flat_map(|law| &law.groups).all(is_printed) {
+            return stream::totals(self, laws, part);
+        }
+        laws.iter().map(|law| self.totals_of(law, part)).collect()
     }
 
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {

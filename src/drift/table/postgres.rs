@@ -4,6 +4,7 @@ mod catalogue;
 pub mod pace;
 mod packed;
 mod repair;
+mod totals;
 
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use super::statement::{Statements, quoted};
 pub use super::{Chosen, Limits};
 use super::{Sum, Table};
 use crate::drift::cells::Cells;
+use crate::drift::conserve::law::Bound;
+use crate::drift::conserve::total::Totals;
 use crate::drift::cut::{Snapshot, parse_lsn};
 use crate::drift::digest::{BUCKETS, Digest, Method};
 use crate::drift::hash::{hash_int, hash_text};
@@ -285,6 +288,10 @@ impl Table for Postgres {
             pace.wait(rows);
         }
         Ok(sums)
+    }
+
+    fn totals(&mut self, laws: &[Bound], part: Part) -> Result<Vec<Totals>, DriftError> {
+        laws.iter().map(|law| self.totals_of(law, part)).collect()
     }
 
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {

@@ -12,12 +12,14 @@ use self::value::SqlColumn;
 use super::statement::quoted;
 use super::stream::{self, Scan};
 use super::{Chosen, Limits, Sum, Table};
-use crate::drift::DriftError;
 use crate::drift::canon::Type;
 use crate::drift::cells::Cells;
+use crate::drift::conserve::law::Bound;
+use crate::drift::conserve::total::Totals;
 use crate::drift::digest::{Digest, Method, Spans};
 use crate::drift::place::SqlitePlace;
 use crate::drift::shape::{Row, Shape};
+use crate::drift::{DriftError, Part};
 
 /// How long to wait for a writer that holds the file.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -196,6 +198,10 @@ impl Table for Sqlite {
 
     fn sums(&mut self) -> Result<Vec<Sum>, DriftError> {
         stream::sums(self)
+    }
+
+    fn totals(&mut self, laws: &[Bound], part: Part) -> Result<Vec<Totals>, DriftError> {
+        stream::totals(self, laws, part)
     }
 
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {

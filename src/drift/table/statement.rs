@@ -108,21 +108,25 @@ impl Statements {
     /// Bucket, count and sum of each bucket, packed: 2, 8 and 8 bytes.
     pub fn sums(&self, part: Part, blocks: Option<Blocks>) -> String {
         let last = BUCKETS - 1;
+        format!(
+            "SELECT string_agg(int2send(b::int2) || int8send(n) || int8send(s), ''::bytea) FROM \
+             (SELECT k & {last} AS b, count(*) AS n, {} AS s FROM {} GROUP BY 1) AS buckets",
+            wrapped("h"),
+            self.hashed(&self.within(part, blocks))
+        )
+    }
+
+    /// The condition that a row is of this part and these blocks.
+    pub fn within(&self, part: Part, blocks: Option<Blocks>) -> String {
         let mut filters = Vec::new();
         if !part.is_whole() {
-            filters.push(format!("(({}) & {last}) % {} = {}", self.key(), part.of, part.index));
+            filters.push(format!("(({}) & {}) % {} = {}", self.key(), BUCKETS - 1, part.of, part.index));
         }
         if let Some((from, until)) = blocks {
             filters.push(format!("ctid >= '({from},0)'::tid"));
             filters.extend(until.map(|until| format!("ctid < '({until},0)'::tid")));
         }
-        let filter = if filters.is_empty() { String::new() } else { format!(" WHERE {}", filters.join(" AND ")) };
-        format!(
-            "SELECT string_agg(int2send(b::int2) || int8send(n) || int8send(s), ''::bytea) FROM \
-             (SELECT k & {last} AS b, count(*) AS n, {} AS s FROM {} GROUP BY 1) AS buckets",
-            wrapped("h"),
-            self.hashed(&filter)
-        )
+        if filters.is_empty() { String::new() } else { format!(" WHERE {}", filters.join(" AND ")) }
     }
 
     /// Hashes of key and row. The key's is computed once: `OFFSET 0` keeps the two selects apart.

@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 
 use super::Sum;
-use crate::drift::DriftError;
 use crate::drift::cells::Cells;
+use crate::drift::conserve::law::{Bound, Sign};
+use crate::drift::conserve::total::Totals;
 use crate::drift::digest::{BUCKETS, Digest, Method, Spans, bucket_of};
 use crate::drift::shape::Row;
+use crate::drift::{DriftError, Part};
 
 pub trait Scan {
     /// Hands over the canonical texts of every row, those of the key first.
@@ -24,6 +26,19 @@ pub fn sums(table: &mut dyn Scan) -> Result<Vec<Sum>, DriftError> {
         sums[bucket_of(digest.key)].add(digest.row, 1);
     })?;
     Ok(sums)
+}
+
+pub fn totals(table: &mut dyn Scan, laws: &[Bound], part: Part) -> Result<Vec<Totals>, DriftError> {
+    let (method, keys) = table.hashing();
+    let mut totals = vec![Totals::default(); laws.len()];
+    let mut refused = None;
+    table.scan(&mut |row| {
+        if refused.is_none() && (part.is_whole() || part.has(bucket_of(method.key(row, keys)))) {
+            let added = laws.iter().zip(&mut totals).try_for_each(|(law, total)| total.add(law, row, Sign::Plus));
+            refused = added.err();
+        }
+    })?;
+    refused.map_or(Ok(totals), Err)
 }
 
 pub fn cells(table: &mut dyn Scan, buckets: &[usize], size: usize) -> Result<Cells, DriftError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, json};
 
 use super::{EVIL, NOON, covered, report};
-use crate::audit::drift::{AGES, Age, Claim, Cut, DriftSummary, Following};
+use crate::audit::drift::{AGES, Age, Claim, Cut, DriftSummary, Following, LawSummary};
 use crate::audit::finding::{Finding, Grade, Kind, State};
 use crate::audit::verdict::{Report, Verdict};
 
@@ -42,6 +42,7 @@ pub fn drift() -> Report {
         differs: 1,
         unverifiable: BTreeMap::from([("undecodable".to_owned(), 3)]),
         worst_columns: BTreeMap::from([("amount".to_owned(), 1)]),
+        laws: vec![LawSummary { law: "sum(amount) by currency".to_owned(), groups: 3, wrong: 1, unjudged: None }],
         table_bytes: 131_072,
         following: Some(Following {
             wrong: AGES.map(|(age, seconds)| Age { age: age.to_owned(), keys: u64::from(seconds <= 600) * 3 }).into(),
@@ -76,6 +77,7 @@ pub fn hostile_drift() -> Report {
     if let Some(drift) = &mut report.summary.drift {
         (drift.first, drift.second, drift.pair) = (EVIL.to_owned(), EVIL.to_owned(), Some(EVIL.to_owned()));
         drift.columns = vec![EVIL.to_owned()];
+        drift.laws[0].law = EVIL.to_owned();
         drift.worst_columns = BTreeMap::from([(EVIL.to_owned(), 1)]);
         drift.unverifiable = BTreeMap::from([(EVIL.to_owned(), 1)]);
     }

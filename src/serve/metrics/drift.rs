@@ -67,6 +67,13 @@ pub fn drifts(drifts: &Drifts, all: &mut All) {
             }
         }
     });
+    family(all, &t::DRIFT_LAWS, |s| {
+        for (name, law) in summaries().flat_map(|(name, drift)| drift.laws.iter().map(move |law| (name, law))) {
+            if law.unjudged.is_none() {
+                s.add([name.into(), law.law.as_str().into()], law.wrong);
+            }
+        }
+    });
     findings(drifts, all);
 }
 

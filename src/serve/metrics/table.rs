@@ -211,6 +211,8 @@ families! {
         "Findings by kind, grade and state (open, resolved lately); what was never found has no series";
     DRIFT_UNVERIFIABLE: Own Gauge "sordini_drift_unverifiable_keys" "" ["pair", "reason"]
         "Keys of which nothing can be said, by the reason; reasons that do not occur have no series";
+    DRIFT_LAWS: Own Gauge "sordini_drift_law_imbalances" "" ["pair", "law"]
+        "Groups whose sum is not conserved, by the law as it is written; a law that cannot be judged has no series";
     DRIFT_FIRST: Own Gauge "sordini_drift_first_keys" "" ["pair"] "Keys (of a mirror: records) in the first store when it was last compared in full";
     DRIFT_SECOND: Own Gauge "sordini_drift_second_rows" "" ["pair"] "Rows (of a mirror: records) in the second store when it was last compared in full";
     DRIFT_COMPARED: Own Gauge "sordini_drift_compared_timestamp_seconds" "seconds" ["pair"]

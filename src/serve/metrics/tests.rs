@@ -255,6 +255,7 @@ fn pairs_of_stores_have_their_figures() {
     let pair = ("pair", "orders-table");
     assert_eq!(of("sordini_drift_keys", &[pair, ("age", "10m")]), Some(3.0));
     assert_eq!(of("sordini_drift_keys", &[pair, ("age", "1h")]), Some(0.0));
+    assert_eq!(of("sordini_drift_law_imbalances", &[pair, ("law", "sum(amount) by currency")]), Some(1.0));
     assert_eq!(of("sordini_drift_unverifiable_keys", &[pair, ("reason", "undecodable")]), Some(3.0));
     assert_eq!(of("sordini_drift_findings", &[pair, ("kind", "missing"), ("state", "open")]), Some(1.0));
     assert_eq!(of("sordini_drift_comparison_seconds", &[pair]), Some(2.5));

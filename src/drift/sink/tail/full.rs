@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use super::Tail;
 use crate::audit::drift::DriftSummary;
+use crate::audit::finding::{Finding, State};
 use crate::audit::verdict::Unread;
+use crate::drift::conserve::law;
 use crate::drift::cut::Sight;
 use crate::drift::follow::queue::Key;
 use crate::drift::history::{self, HistoryTake};
@@ -14,7 +16,7 @@ use crate::drift::sink::{Bracket, Sink, unjudged};
 use crate::drift::table::Table;
 use crate::drift::topic::Read;
 use crate::drift::witness::Witness;
-use crate::drift::{DriftError, Settings, Told, limit, note};
+use crate::drift::{DriftError, Settings, Told, limit, note, pause};
 use crate::engine::{Progress, now_ms};
 
 /// Last looks take at most this share of the time, less one.
@@ -90,12 +92,20 @@ impl Tail {
     pub(super) fn compare(&mut self, table: &mut dyn Table, progress: &Arc<Progress>) -> Result<(), DriftError> {
         let (began, began_ms) = (Instant::now(), now_ms());
         let (settings, place) = (Settings { part: self.part, ..self.settings.clone() }, self.place.clone());
-        let sink = Sink::new(&settings, &place, table.method(), progress);
-        let (told, mut suspects) = sink.look(table, settings.settle)?;
+        let mut sink = Sink::new(&settings, &place, table.method(), progress);
+        sink.laws = law::bind(&settings.laws, table.shape())?;
+        let (mut told, mut suspects) = sink.look(table, settings.settle)?;
+        if !told.judged.wrong.is_empty() {
+            pause(&settings, progress);
+        }
+        sink.confirm_balance(table, &mut told)?;
         if progress.is_stopped() {
             return Ok(());
         }
-        let Told { read, mut summary, samples, .. } = told;
+        let Told { read, mut summary, samples, findings, .. } = told;
+        if summary.laws.iter().all(|law| law.unjudged.is_none()) {
+            self.weigh(findings);
+        }
         limit(&settings, &mut suspects, &mut summary);
         self.is_trimmed = read.is_trimmed;
         // What is counted here is of this part, and is counted anew with it.
@@ -117,6 +127,28 @@ impl Tail {
         self.part = self.part.next();
         self.next_comparison = Instant::now() + self.rhythm.every.saturating_sub(began.elapsed());
         Ok(())
+    }
+
+    /// What the laws say of this part now.
+    fn weigh(&mut self, found: Vec<Finding>) {
+        let now = now_ms();
+        let mut before = self.unbalanced.remove(&self.part.index).unwrap_or_default();
+        let mut open = BTreeMap::new();
+        for mut finding in found {
+            let known = before.remove(&finding.id);
+            let since = known.as_ref().and_then(|known| known.first_seen).unwrap_or(now);
+            (finding.first_seen, finding.last_seen) = (Some(since), Some(now));
+            if known.is_none() {
+                self.news.push(finding.clone());
+            }
+            open.insert(finding.id.clone(), finding);
+        }
+        for mut healed in before.into_values() {
+            (healed.state, healed.last_seen) = (State::Resolved, Some(now));
+            self.following.resolved += 1;
+            self.news.push(healed);
+        }
+        self.unbalanced.insert(self.part.index, open);
     }
 
     fn remember(

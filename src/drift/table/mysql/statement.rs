@@ -2,6 +2,7 @@
 
 use ::mysql::Value;
 
+use crate::drift::Part;
 use crate::drift::canon::{Type, hex, json, number};
 use crate::drift::cells::PART_BITS;
 use crate::drift::digest::BUCKETS;
@@ -79,7 +80,7 @@ pub struct SqlColumn {
 
 impl SqlColumn {
     /// Its canonical text in SQL; `None` where SQL prints the value otherwise.
-    fn text(&self) -> Option<String> {
+    pub fn text(&self) -> Option<String> {
         let name = &self.name;
         Some(match (self.base, self.ty) {
             (Base::Float | Base::Double, _) | (Base::Json, Type::Json) => return None,
@@ -249,6 +250,12 @@ impl Statements {
         let list: Vec<String> = buckets.iter().map(|bucket| format!("'{bucket:03x}'")).collect();
         let key = netstrings(self.keys.iter());
         format!(" WHERE substr(md5({key}), 14, 3) IN ({})", list.join(","))
+    }
+
+    /// The condition that a row is of this part.
+    pub fn is_of(&self, part: Part) -> String {
+        let key = md5_half(&netstrings(self.keys.iter()));
+        format!("({key} & {}) % {} = {}", BUCKETS - 1, part.of, part.index)
     }
 
     pub fn all_rows(&self) -> String {
