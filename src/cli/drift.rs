@@ -66,9 +66,10 @@ const PAIR: [&str; 20] = [
 #[command(after_help = EXAMPLES)]
 pub struct DriftArgs {
     /// The reference: kafka://HOST:PORT/TOPIC?key=key|value&value=json|debezium&time=s|ms|us|ns
-    #[arg(required_unless_present = "config", requires = "second")]
+    #[arg(required_unless_present = "config")]
     first: Option<String>,
     /// What is compared with it: postgres://USER@HOST:PORT/DATABASE?table=SCHEMA.NAME&key=COLUMN, also mysql:, mariadb:, or sqlite:FILE?table=NAME
+    #[arg(required_unless_present = "config")]
     second: Option<String>,
     /// Compare the pairs of this file instead, each [[drift]] of the daemon's settings
     #[arg(short, long, value_name = "FILE", conflicts_with_all = PAIR)]

@@ -107,7 +107,10 @@ impl RepairFile {
 
     fn statements(&self, table: &dyn Table, summary: &DriftSummary, fixes: &[Fix]) -> Result<String, DriftError> {
         let Some(head) = table.repair_head() else {
-            return Err(DriftError::Pair(format!("{} is repaired by no statements of sordini's yet", table.name())));
+            return Err(DriftError::Pair(format!(
+                "--repair writes no statements for {}: what its columns hold has no one text; write .jsonl, or repair it by hand",
+                table.name()
+            )));
         };
         let mut text = format!(
             "-- {} brought to what {} says: {} of keys that differ.\n\
@@ -117,7 +120,9 @@ impl RepairFile {
             one_line(&summary.first),
             crate::report::plural(fixes.len() as u64, "statement"),
         );
-        for fix in fixes {
+        // A row that goes may stand in the way of one that comes.
+        let (first, then): (Vec<&Fix>, Vec<&Fix>) = fixes.iter().partition(|fix| fix.deletes());
+        for fix in first.into_iter().chain(then) {
             // Writing into a string does not fail.
             let _ = writeln!(text, "\n-- {} {}", fix.id, one_line(&fix.why));
             let statement = match fix.is_repeated {

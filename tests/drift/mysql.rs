@@ -338,3 +338,62 @@ fn a_key_that_is_hashed_here() {
     twins.there("DELETE FROM items WHERE id = 3");
     twins.must_find(&[("differs", "0.1"), ("missing", "3")]);
 }
+
+/// Statements for MariaDB, by what it is itself: a second comparison, and a row that somebody changed meanwhile.
+#[test]
+fn the_statements_repair_what_has_not_moved_since() {
+    let mut twins = Twins::new(
+        "mysql_repair",
+        "id bigint, name text, amount numeric(12,2), share double precision, small real, flag boolean, raw bytea, note text, \
+         doc jsonb, at timestamptz, day date, PRIMARY KEY (id, name)",
+        "id bigint, name varchar(20), amount decimal(12,2), share double, small float, flag tinyint(1), raw blob, note text, \
+         doc json, at timestamp(6) NULL, day date, PRIMARY KEY (id, name)",
+    );
+    twins.there("ALTER TABLE items MODIFY note text CHARACTER SET latin1 COLLATE latin1_swedish_ci");
+    let rows = |id: u32| {
+        format!(
+            "({id}, 'k''{id}', {id}.25, {id}e-20, 0.1, true, {}, 'it''s \u{e9} \\ {id}', '{{\"k\": [{id}, 1.50]}}', \
+             '2026-11-28 01:02:03.5', '2026-01-{:02}')",
+            if id == 3 { "NULL".to_owned() } else { format!("'\\x00ff{id:02}'") },
+            id + 1
+        )
+    };
+    for id in 1..=9 {
+        twins.here(&format!("INSERT INTO items VALUES {}", rows(id)));
+    }
+    twins.there("SET sql_mode = 'NO_BACKSLASH_ESCAPES', time_zone = '+00:00'");
+    for id in 1..=9 {
+        twins.there(&format!("INSERT INTO items VALUES {}", rows(id).replace("'\\x00ff", "x'00ff")));
+    }
+    twins.must_find(&[]);
+    for change in [
+        "DELETE FROM items WHERE id = 1",
+        "UPDATE items SET amount = -amount, note = NULL, share = 0, small = 0.2 WHERE id = 2",
+        "UPDATE items SET raw = x'00', flag = 0, day = NULL WHERE id = 3",
+        "UPDATE items SET doc = '{}', at = '2030-01-01' WHERE id = 4",
+        "UPDATE items SET name = 'K''5' WHERE id = 5",
+        "UPDATE items SET note = 'mine too' WHERE id = 6",
+    ] {
+        twins.there(change);
+    }
+    let directory = sordini_lab::Directory::new("repair");
+    let file = directory.join("out.sql").display().to_string();
+    twins.compare(&["--repair", &file, "--allow-delete"]).must_exit(1);
+    let text = std::fs::read_to_string(&file).expect("the file is written");
+    twins.there("UPDATE items SET note = 'mine' WHERE id = 6");
+    for statement in statements(&text) {
+        twins.there(&statement);
+    }
+    let said = twins.compare(&[]);
+    assert_eq!(said.drift(), [("differs".to_owned(), "6,k'6".to_owned())], "{text}\n{:#?}", said.findings);
+}
+
+/// As the client splits them: none of the texts here ends a line with a semicolon.
+fn statements(text: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| !line.starts_with("--"));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    text.split(";\n")
+        .map(|statement| statement.trim().trim_end_matches(';').to_owned())
+        .filter(|s| !s.is_empty())
+        .collect()
+}

@@ -5,6 +5,7 @@
 mod catalogue;
 mod connect;
 mod grants;
+mod repair;
 mod statement;
 mod totals;
 
@@ -23,6 +24,7 @@ use crate::drift::conserve::law::Bound;
 use crate::drift::conserve::total::Totals;
 use crate::drift::digest::{BUCKETS, Digest, Method, Spans};
 use crate::drift::place::MysqlPlace;
+use crate::drift::repair::Fix;
 use crate::drift::shape::{Column, Row, Shape};
 use crate::drift::{DriftError, Part};
 
@@ -366,6 +368,14 @@ impl Table for Mysql {
         let statement = self.statements.rows_by_hash(hashes);
         self.texts(&statement, Params::Empty, &mut |spans| rows.push(Row::of(spans, width)))?;
         Ok(rows)
+    }
+
+    fn repair_head(&self) -> Option<&'static str> {
+        Some(repair::HEAD)
+    }
+
+    fn repair(&self, fix: &Fix) -> Option<String> {
+        Some(self.statement_of(fix))
     }
 
     fn bytes(&self) -> u64 {

@@ -148,7 +148,7 @@ impl SqlColumn {
     }
 
     /// A condition with one `?`. By the column itself where its equality follows from that of the texts, so that an index serves.
-    fn equals(&self) -> String {
+    pub fn equals(&self) -> String {
         let name = &self.name;
         match (self.base, self.ty) {
             (Base::Tiny | Base::Bit(_), Type::Bool) | (Base::Text | Base::Char, Type::Uuid) => {
