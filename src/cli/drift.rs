@@ -13,7 +13,7 @@ use crate::drift::conserve::law::Law;
 use crate::drift::named;
 use crate::drift::place::Place;
 use crate::drift::repair::{Form, RepairFile};
-use crate::drift::table::{Chosen, Limits};
+use crate::drift::table::{Chosen, Limits, Throttle};
 use crate::drift::{self, Part, Settings};
 use crate::engine::Progress;
 use crate::report;
@@ -39,7 +39,7 @@ The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE o
 Exit codes: 0 the stores agree, 1 drift, 2 could not verify, 3 inconclusive.";
 
 /// What the file says of each pair.
-const PAIR: [&str; 20] = [
+const PAIR: [&str; 21] = [
     "first",
     "second",
     "group",
@@ -51,6 +51,7 @@ const PAIR: [&str; 20] = [
     "mark",
     "statement_timeout",
     "max_rate",
+    "max_replica_lag",
     "allow_writer",
     "memory",
     "max_findings",
@@ -106,6 +107,9 @@ pub struct DriftArgs {
     /// Add up at most so many rows of a table in a second (PostgreSQL)
     #[arg(long, value_name = "ROWS")]
     max_rate: Option<u64>,
+    /// Read a table no further while a standby of its server, or the server where it is one, is later than this (PostgreSQL)
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    max_replica_lag: Option<Duration>,
     /// Use a role that could write; nothing is written
     #[arg(long)]
     allow_writer: bool,
@@ -190,7 +194,7 @@ fn settings(args: &DriftArgs) -> anyhow::Result<Settings> {
         limits: Limits {
             statement_timeout: args.statement_timeout,
             allows_writers: args.allow_writer,
-            most_rows: args.max_rate,
+            throttle: Throttle { most_rows: args.max_rate, most_lag: args.max_replica_lag },
         },
         laws: args.conserve.clone(),
         memory_bytes: args.memory << 20,

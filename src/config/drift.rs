@@ -11,7 +11,7 @@ use crate::drift::digest::BUCKETS;
 use crate::drift::follow::Rhythm;
 use crate::drift::pairs::store;
 use crate::drift::place::Place;
-use crate::drift::table::{Chosen, Limits};
+use crate::drift::table::{Chosen, Limits, Throttle};
 use crate::drift::{Part, Settings};
 use crate::source::Properties;
 
@@ -50,6 +50,9 @@ pub struct DriftFile {
     statement_timeout: Option<Duration>,
     /// Rows of a table a second.
     max_rate: Option<u64>,
+    /// While standbys are later than this, a table is not read on.
+    #[serde(default, deserialize_with = "duration")]
+    max_replica_lag: Option<Duration>,
     #[serde(default)]
     allow_writer: bool,
     #[serde(default, deserialize_with = "size")]
@@ -143,7 +146,7 @@ impl DriftFile {
             limits: Limits {
                 statement_timeout: self.statement_timeout,
                 allows_writers: self.allow_writer,
-                most_rows: self.max_rate,
+                throttle: Throttle { most_rows: self.max_rate, most_lag: self.max_replica_lag },
             },
             laws: laws.collect::<Result<_, _>>()?,
             memory_bytes: self.memory.unwrap_or(MEMORY),

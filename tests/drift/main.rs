@@ -17,6 +17,7 @@ mod pairs;
 mod patterns;
 mod repair;
 mod sqlite;
+mod standby;
 mod tables;
 mod trouble;
 mod types;

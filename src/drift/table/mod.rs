@@ -14,6 +14,7 @@ mod stream;
 
 use std::time::Duration;
 
+pub use self::postgres::pace::Throttle;
 use super::canon::Type;
 use super::cells::Cells;
 use super::conserve::law::Bound;
@@ -30,8 +31,8 @@ pub struct Limits {
     pub statement_timeout: Option<Duration>,
     /// The role may be one that can write.
     pub allows_writers: bool,
-    /// Rows a second that are added up.
-    pub most_rows: Option<u64>,
+    /// How fast rows are added up, and while standbys are how late.
+    pub throttle: Throttle,
 }
 
 /// Which columns are compared.
@@ -44,9 +45,10 @@ pub struct Chosen {
 
 /// Connects and looks the table up; a topic is no table.
 pub fn open(place: &Place, chosen: &Chosen, limits: &Limits) -> Result<Box<dyn Table>, DriftError> {
-    if limits.most_rows.is_some() && !matches!(place, Place::Topic(_) | Place::Postgres(_)) {
+    let is_throttled = limits.throttle.most_rows.is_some() || limits.throttle.most_lag.is_some();
+    if is_throttled && !matches!(place, Place::Topic(_) | Place::Postgres(_)) {
         return Err(DriftError::Pair(
-            "--max-rate is for PostgreSQL; use --statement-timeout, or compare at a quieter time".to_owned(),
+            "--max-rate and --max-replica-lag are for PostgreSQL; use --statement-timeout, or compare at a quieter time".to_owned(),
         ));
     }
     Ok(match place {

@@ -4,6 +4,7 @@ mod catalogue;
 pub mod pace;
 mod packed;
 mod repair;
+mod replicas;
 mod totals;
 
 use std::time::Duration;
@@ -12,7 +13,8 @@ use ::postgres::fallible_iterator::FallibleIterator as _;
 use ::postgres::types::ToSql;
 use ::postgres::{Client, Config};
 
-use self::pace::Pace;
+use self::pace::Throttle;
+use self::replicas::Ends;
 use super::connect;
 use super::statement::{Statements, quoted};
 pub use super::{Chosen, Limits};
@@ -40,7 +42,8 @@ pub struct Postgres {
     statements: Statements,
     shape: Shape,
     best: Method,
-    most_rows: Option<u64>,
+    throttle: Throttle,
+    ends: Ends,
     config: Config,
     place: PostgresPlace,
     /// Database, schema and name.
@@ -85,7 +88,8 @@ impl Postgres {
             statements,
             shape: Shape::default(),
             best: Method::Md5,
-            most_rows: limits.most_rows,
+            throttle: limits.throttle,
+            ends: Ends::default(),
             config,
             place,
             captured_as: Default::default(),
@@ -278,15 +282,7 @@ impl Table for Postgres {
 
     fn sums_of(&mut self, part: Part) -> Result<Vec<Sum>, DriftError> {
         let mut sums = vec![Sum::default(); BUCKETS];
-        let Some(most) = self.most_rows else {
-            self.add(&self.statements.sums(part, None), &mut sums)?;
-            return Ok(sums);
-        };
-        let mut pace = Pace::new(most);
-        for blocks in self.steps(most)? {
-            let rows = self.add(&self.statements.sums(part, Some(blocks)), &mut sums)?;
-            pace.wait(rows);
-        }
+        self.in_steps(&mut |table, blocks| table.add(&table.statements.sums(part, blocks), &mut sums))?;
         Ok(sums)
     }
 
@@ -295,6 +291,7 @@ impl Table for Postgres {
     }
 
     fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {
+        self.wait_for_replicas()?;
         let packed: Option<Vec<u8>> = self.one(&self.statements.cells(), &[&packed::bits(buckets), &(size as i64)])?;
         let packed = packed.unwrap_or_default();
         self.bytes += packed.len() as u64;
@@ -308,6 +305,7 @@ impl Table for Postgres {
     }
 
     fn digests(&mut self, buckets: &[usize], take: &mut dyn FnMut(Digest)) -> Result<(), DriftError> {
+        self.wait_for_replicas()?;
         let types = [::postgres::types::Type::INT8, ::postgres::types::Type::INT8];
         let statement = self.statements.copy_digests(buckets);
         let name = self.name.clone();

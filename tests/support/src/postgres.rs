@@ -60,24 +60,30 @@ impl Postgres {
         install();
         let directory = Directory::new("PostgreSQL");
         let data = directory.join("data");
-        let bin = bin();
-        let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
-        let run: &[&str] = if is_root { &["setpriv", "--reuid", USER, "--regid", USER, "--init-groups"] } else { &[] };
-        let run: Vec<String> = run.iter().map(|word| (*word).to_owned()).collect();
-        if is_root {
-            let owned = Command::new("chown").arg(USER).arg(&*directory).status();
-            assert!(owned.is_ok_and(|status| status.success()), "the directory is given to {USER}");
-        }
-        let mut init = run.clone();
-        let text = |path: PathBuf| path.display().to_string();
-        init.extend([text(bin.join("initdb")), "-D".to_owned(), text(data.clone())]);
-        init.extend(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"].map(str::to_owned));
-        let made = Command::new(&init[0]).args(&init[1..]).output().expect("initdb starts");
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"];
+        make(&directory, &data, "initdb", &options);
         prepare(&data);
+        Self::launch(directory, &data, settings)
+    }
+
+    /// A standby that replays this server's log.
+    pub fn standby(&self) -> Self {
+        let directory = Directory::new("standby");
+        let data = directory.join("data");
+        let port = self.port.to_string();
+        make(
+            &directory,
+            &data,
+            "pg_basebackup",
+            &["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-R", "-c", "fast"],
+        );
+        Self::launch(directory, &data, &[])
+    }
+
+    fn launch(directory: Directory, data: &Path, settings: &[&str]) -> Self {
         let port = broker::free_port(Ipv4Addr::LOCALHOST);
-        let mut command = run;
-        command.extend([text(bin.join("postgres")), "-D".to_owned(), text(data)]);
+        let mut command = as_user();
+        command.extend([bin().join("postgres").display().to_string(), "-D".to_owned(), data.display().to_string()]);
         let own = [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
@@ -160,6 +166,30 @@ impl Postgres {
     pub fn log(&self) -> String {
         self.process.log()
     }
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n")
+}
+
+/// What comes before a command of the server's.
+fn as_user() -> Vec<String> {
+    let run: &[&str] = if is_root() { &["setpriv", "--reuid", USER, "--regid", USER, "--init-groups"] } else { &[] };
+    run.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Makes a data directory.
+fn make(directory: &Directory, data: &Path, program: &str, options: &[&str]) {
+    if is_root() {
+        let owned = Command::new("chown").arg(USER).arg(&**directory).status();
+        assert!(owned.is_ok_and(|status| status.success()), "the directory is given to {USER}");
+    }
+    let mut command = as_user();
+    command.extend([bin().join(program).display().to_string(), "-D".to_owned(), data.display().to_string()]);
+    command.extend(options.iter().map(|option| (*option).to_owned()));
+    let made =
+        Command::new(&command[0]).args(&command[1..]).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(made.status.success(), "{program}: {}", String::from_utf8_lossy(&made.stderr));
 }
 
 /// The newest version that is installed; Debian keeps several side by side.

@@ -1,4 +1,5 @@
-//! No more rows a second than somebody allows: the table is read in steps of blocks, by ranges of `ctid`, under one snapshot.
+//! No more rows a second than somebody allows, and none while standbys are late: the table is read in steps of blocks, by
+//! ranges of `ctid`, under one snapshot.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,6 +11,15 @@ use crate::drift::DriftError;
 const OLDEST: i32 = 140_000;
 /// Steps in a second.
 const STEPS: u64 = 4;
+/// Rows a second that steps are measured by where nobody says how many.
+const USUAL: u64 = 400_000;
+
+/// What somebody allows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Throttle {
+    pub most_rows: Option<u64>,
+    pub most_lag: Option<Duration>,
+}
 
 /// Blocks from here on, and where they end; the last ones are open.
 pub type Blocks = (u64, Option<u64>);
@@ -34,11 +44,32 @@ impl Pace {
 }
 
 impl Postgres {
+    /// Reads what is to be read at once, or in steps where that is throttled. `each` says how many rows it were.
+    pub(super) fn in_steps(
+        &mut self,
+        each: &mut dyn FnMut(&mut Self, Option<Blocks>) -> Result<u64, DriftError>,
+    ) -> Result<(), DriftError> {
+        let Throttle { most_rows, most_lag } = self.throttle;
+        if most_rows.is_none() && most_lag.is_none() {
+            return each(self, None).map(drop);
+        }
+        let mut pace = Pace::new(most_rows.unwrap_or(u64::MAX));
+        for blocks in self.steps(most_rows.unwrap_or(USUAL))? {
+            self.wait_for_replicas()?;
+            let rows = each(self, Some(blocks))?;
+            pace.wait(rows);
+        }
+        Ok(())
+    }
+
     /// Steps of about so many rows a second.
-    pub(super) fn steps(&mut self, most: u64) -> Result<Vec<Blocks>, DriftError> {
+    fn steps(&mut self, most: u64) -> Result<Vec<Blocks>, DriftError> {
         let version: String = self.one("SHOW server_version_num", &[])?;
         if version.parse().unwrap_or(0) < OLDEST {
-            return Err(self.refused("--max-rate needs PostgreSQL 14 or newer".to_owned(), "compare without it"));
+            return Err(self.refused(
+                "--max-rate and --max-replica-lag need PostgreSQL 14 or newer".to_owned(),
+                "compare without them",
+            ));
         }
         let statement = "SELECT pg_relation_size(oid) / current_setting('block_size')::bigint, reltuples::bigint, relkind::text \
                          FROM pg_class WHERE oid = $1::text::regclass";
@@ -46,8 +77,9 @@ impl Postgres {
         let (blocks, rows, kind): (i64, i64, String) = (self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?);
         if !matches!(kind.as_str(), "r" | "m") {
             return Err(self.refused(
-                "--max-rate needs a plain table, whose blocks can be read one after the other".to_owned(),
-                "compare its partitions one by one, or without --max-rate",
+                "--max-rate and --max-replica-lag need a plain table, whose blocks can be read one after the other"
+                    .to_owned(),
+                "compare its partitions one by one, or without them",
             ));
         }
         let (blocks, rows) = (blocks.max(1) as u64, rows.max(1) as u64);

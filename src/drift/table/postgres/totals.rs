@@ -1,7 +1,7 @@
 //! What must be conserved, added up in the server: exactly, since PostgreSQL sums integers and decimals as `numeric`.
 
 use super::Postgres;
-use super::pace::{Blocks, Pace};
+use super::pace::Blocks;
 use crate::drift::canon::Type;
 use crate::drift::conserve::law::Bound;
 use crate::drift::conserve::total::{Amount, Totals};
@@ -11,15 +11,7 @@ use crate::drift::{DriftError, Part};
 impl Postgres {
     pub(super) fn totals_of(&mut self, law: &Bound, part: Part) -> Result<Totals, DriftError> {
         let mut totals = Totals::default();
-        let Some(most) = self.most_rows else {
-            self.add_totals(law, part, None, &mut totals)?;
-            return Ok(totals);
-        };
-        let mut pace = Pace::new(most);
-        for blocks in self.steps(most)? {
-            let rows = self.add_totals(law, part, Some(blocks), &mut totals)?;
-            pace.wait(rows);
-        }
+        self.in_steps(&mut |table, blocks| table.add_totals(law, part, blocks, &mut totals))?;
         Ok(totals)
     }
 
