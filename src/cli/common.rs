@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -187,27 +187,79 @@ pub struct Drawn {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+/// What there is to be seen of the progress.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Offsets,
+    /// Of tables that are read in steps.
+    Rows,
+    /// Nobody knows how far it is: a database works.
+    Phase,
+}
+
+impl Shown {
+    fn of(progress: &Progress) -> Self {
+        let is_left = |total: &AtomicU64, done: &AtomicU64| {
+            let (total, done) = (total.load(Ordering::Relaxed), done.load(Ordering::Relaxed));
+            done < total
+        };
+        match progress {
+            progress if is_left(&progress.offsets_total, &progress.offsets_done) => Shown::Offsets,
+            progress if is_left(&progress.rows_total, &progress.rows_done) => Shown::Rows,
+            progress if !progress.phase().is_empty() => Shown::Phase,
+            _ => Shown::Offsets,
+        }
+    }
+
+    fn figures(self, progress: &Progress) -> (u64, u64) {
+        let (total, done) = match self {
+            Shown::Rows => (&progress.rows_total, &progress.rows_done),
+            Shown::Offsets | Shown::Phase => (&progress.offsets_total, &progress.offsets_done),
+        };
+        (total.load(Ordering::Relaxed), done.load(Ordering::Relaxed))
+    }
+
+    fn style(self, progress: &Arc<Progress>, bar: &ProgressBar) {
+        let form = match self {
+            Shown::Offsets => {
+                "{bar:30} {percent}% of offsets · {per_sec} · {bytes_read} · findings {found} · {eta} left"
+            }
+            Shown::Rows => "{bar:30} {percent}% of rows · {per_sec} · {msg} · {eta} left",
+            Shown::Phase => "{spinner} {msg} · {elapsed}",
+        };
+        let (bytes, found) = (progress.clone(), progress.clone());
+        if let Ok(style) = ProgressStyle::with_template(form) {
+            let count = move |_: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{}", indicatif::HumanBytes(bytes.bytes.load(Ordering::Relaxed)));
+            };
+            let findings = move |_: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{}", found.findings.load(Ordering::Relaxed));
+            };
+            bar.set_style(style.with_key("bytes_read", count).with_key("found", findings));
+        }
+    }
+}
+
 pub fn draw(progress: &Arc<Progress>, global: &Global, follow: bool) -> Drawn {
     let shown = use_color(global.progress, &io::stderr()) && !follow;
     let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(0), target);
-    let form = "{bar:30} {percent}% of offsets · {per_sec} · {bytes_read} · findings {found} · {eta} left";
-    let (bytes, found) = (progress.clone(), progress.clone());
-    if let Ok(style) = ProgressStyle::with_template(form) {
-        let count = move |_: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-            let _ = write!(out, "{}", indicatif::HumanBytes(bytes.bytes.load(Ordering::Relaxed)));
-        };
-        let findings = move |_: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-            let _ = write!(out, "{}", found.findings.load(Ordering::Relaxed));
-        };
-        bar.set_style(style.with_key("bytes_read", count).with_key("found", findings));
-    }
     let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let (ticking, drawn, source) = (done.clone(), bar.clone(), progress.clone());
     let tick = move || {
+        let mut before = None;
         while !ticking.load(Ordering::Relaxed) {
-            drawn.set_length(source.offsets_total.load(Ordering::Relaxed));
-            drawn.set_position(source.offsets_done.load(Ordering::Relaxed));
+            let shown = Shown::of(&source);
+            if before.replace(shown) != Some(shown) {
+                // Each has its own speed, and its own time left.
+                drawn.reset();
+                shown.style(&source, &drawn);
+            }
+            let (length, position) = shown.figures(&source);
+            drawn.set_length(length);
+            drawn.set_position(position);
+            drawn.set_message(source.phase());
+            drawn.tick();
             std::thread::park_timeout(Duration::from_millis(200));
         }
     };

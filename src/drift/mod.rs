@@ -185,7 +185,11 @@ pub fn run(settings: &Settings, progress: &Arc<Progress>) -> Result<Report, Drif
 }
 
 fn compare(settings: &Settings, progress: &Arc<Progress>) -> Result<Report, DriftError> {
-    let open = |place| table::open(place, &settings.chosen, &settings.limits);
+    let open = |place| {
+        let mut table = table::open(place, &settings.chosen, &settings.limits)?;
+        table.report_to(progress);
+        Ok::<_, DriftError>(table)
+    };
     match (&settings.first, &settings.second) {
         (Place::Topic(source), Place::Topic(copy)) => mirror::compare(settings, source, copy, progress),
         (Place::Topic(topic), table) => sink::compare(settings, topic, &mut *open(table)?, progress),

@@ -167,6 +167,7 @@ impl<'a> Sink<'a> {
     /// At everything; the keys that look wrong.
     fn look(&self, table: &mut dyn Table, wait: Duration) -> Result<(Told, BTreeSet<u64>), DriftError> {
         let Bracket { sight, cuts, opened, claim } = self.bracket(table, wait)?;
+        self.progress.enter(format!("adding up {}", table.name()));
         let shape = table.shape().clone();
         let fold = Fold::new(self.settings.memory_bytes);
         // The database adds up while the topic is read.
@@ -182,6 +183,11 @@ impl<'a> Sink<'a> {
         summary.snapshot = snapshot(&sight);
         summary.columns = shape.columns().map(|column| column.name.clone()).collect();
         summary.rows = second.iter().map(|sum| sum.count.max(0) as u64).sum();
+        if self.progress.is_stopped() {
+            // What was read of it tells nothing.
+            table.end()?;
+            return Ok((Told { samples: taken.samples, ..Told::new(read, summary) }, BTreeSet::new()));
+        }
         let (first, open) = sums_of(&fold, &mut summary)?;
         // Keys in flight are judged one by one, and are in no sum.
         let keys = taken.texts(&open);
@@ -191,6 +197,7 @@ impl<'a> Sink<'a> {
             second[bucket_of(row.key)].add(row.row, -1);
         }
         let mut suspects = in_flight_suspects(&open, &outside);
+        self.progress.enter(format!("looking for the keys that differ in {}", table.name()));
         let Localised { keys: localised, how } =
             localise(&mut Side::Fold(&fold, self.method), &first, &mut Side::Table(table), &second, &outside)?;
         let look =
@@ -218,6 +225,7 @@ impl<'a> Sink<'a> {
 
     /// Looks again at what looked wrong, under a new bracket, with all versions of each key.
     fn confirm(&self, table: &mut dyn Table, mut suspects: BTreeSet<u64>, told: &mut Told) -> Result<(), DriftError> {
+        self.progress.enter(format!("looking again at {}", crate::report::plural(suspects.len() as u64, "key")));
         super::limit(self.settings, &mut suspects, &mut told.summary);
         // What did not show itself before has had its time.
         let is_late = told.summary.claim == Claim::Heuristic;

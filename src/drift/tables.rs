@@ -35,7 +35,7 @@ pub fn compare(
     let laws = law::bind(&settings.laws, &shape)?;
     let (before, judged) = match &settings.named {
         Some(keys) => (named(first, second, &keys.keys(&shape)?, &mut summary)?, Judged::default()),
-        None => look(settings, first, second, &laws, &mut summary)?,
+        None => look(settings, first, second, &laws, &mut summary, progress)?,
     };
     let mut told = Told { judged, ..Told::new(Read::default(), summary) };
     let is_quiet = before.0.is_empty() && before.1.is_empty();
@@ -44,6 +44,7 @@ pub fn compare(
         super::pause(settings, progress);
     }
     if !is_quiet && !progress.is_stopped() {
+        progress.enter("looking again at what differs".to_owned());
         confirm(settings, first, second, &before, method, &mut told)?;
     }
     if !laws.is_empty() && !progress.is_stopped() {
@@ -77,11 +78,17 @@ fn look(
     second: &mut dyn Table,
     laws: &[Bound],
     summary: &mut DriftSummary,
+    progress: &Progress,
 ) -> Result<(Both, Judged), DriftError> {
     first.begin()?;
     second.begin()?;
     let part = settings.part;
+    progress.enter(format!("adding up {} and {}", first.name(), second.name()));
     let (ours, theirs) = both(|| first.sums_of(part), || second.sums_of(part))?;
+    if progress.is_stopped() {
+        return Ok(Default::default());
+    }
+    progress.enter("looking for the keys that differ".to_owned());
     summary.keys = ours.iter().map(|sum| sum.count.max(0) as u64).sum();
     summary.rows = theirs.iter().map(|sum| sum.count.max(0) as u64).sum();
     let Localised { mut keys, how } = localise(&mut Side::Table(first), &ours, &mut Side::Table(second), &theirs, &[])?;
@@ -93,6 +100,9 @@ fn look(
         true => Both::default(),
         false => both(|| first.rows_by_hash(&hashes).map(by_key), || second.rows_by_hash(&hashes).map(by_key))?,
     };
+    if !laws.is_empty() {
+        progress.enter("adding up what must be conserved".to_owned());
+    }
     let judged = balance(part, first, second, laws)?;
     first.end()?;
     second.end()?;

@@ -18,8 +18,8 @@ mod state;
 pub mod trace;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
@@ -86,9 +86,22 @@ pub struct Progress {
     pub offsets_total: AtomicU64,
     pub offsets_done: AtomicU64,
     pub findings: AtomicU64,
+    /// Rows of tables that are read in steps, and those read so far.
+    pub rows_total: AtomicU64,
+    pub rows_done: AtomicU64,
+    phase: Mutex<String>,
 }
 
 impl Progress {
+    /// What is being done, for whoever waits.
+    pub fn enter(&self, phase: String) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    pub fn phase(&self) -> String {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }

@@ -120,6 +120,7 @@ impl Sink<'_> {
         if laws.is_empty() || judged.unjudged.is_some() {
             return Ok(judged);
         }
+        self.progress.enter("adding up what must be conserved".to_owned());
         let places = look.fold.places().map_err(DriftError::Disk)?;
         let opened = topic::open(&self.properties, &self.place.topic, Start::Beginning, &[])?;
         let taker = || Recount {

@@ -12,6 +12,7 @@ mod sqlite;
 mod statement;
 mod stream;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::postgres::pace::Throttle;
@@ -25,6 +26,7 @@ use super::place::Place;
 use super::repair::Fix;
 use super::shape::{Row, Shape};
 use super::{DriftError, Part};
+use crate::engine::Progress;
 
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
@@ -94,6 +96,9 @@ pub trait Table: Send {
     fn notes(&self) -> Vec<String>;
 
     fn set_method(&mut self, method: Method);
+
+    /// Tells here how far it is, and stops where that says so.
+    fn report_to(&mut self, _progress: &Arc<Progress>) {}
 
     /// What it would be asked, and what for.
     fn statements(&self) -> Vec<(&'static str, String)>;

@@ -7,6 +7,7 @@ mod repair;
 mod replicas;
 mod totals;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::postgres::fallible_iterator::FallibleIterator as _;
@@ -29,6 +30,7 @@ use crate::drift::place::PostgresPlace;
 use crate::drift::repair::Fix;
 use crate::drift::shape::{Column, Row, Shape};
 use crate::drift::{DriftError, Part};
+use crate::engine::Progress;
 
 /// What a table is asked for at most at once.
 const ASKED: usize = 2_000;
@@ -44,6 +46,7 @@ pub struct Postgres {
     best: Method,
     throttle: Throttle,
     ends: Ends,
+    progress: Arc<Progress>,
     config: Config,
     place: PostgresPlace,
     /// Database, schema and name.
@@ -90,6 +93,7 @@ impl Postgres {
             best: Method::Md5,
             throttle: limits.throttle,
             ends: Ends::default(),
+            progress: Arc::default(),
             config,
             place,
             captured_as: Default::default(),
@@ -244,6 +248,10 @@ impl Table for Postgres {
         self.statements.method = method;
     }
 
+    fn report_to(&mut self, progress: &Arc<Progress>) {
+        self.progress = progress.clone();
+    }
+
     fn statements(&self) -> Vec<(&'static str, String)> {
         let statements = &self.statements;
         vec![
@@ -282,7 +290,7 @@ impl Table for Postgres {
 
     fn sums_of(&mut self, part: Part) -> Result<Vec<Sum>, DriftError> {
         let mut sums = vec![Sum::default(); BUCKETS];
-        self.in_steps(&mut |table, blocks| table.add(&table.statements.sums(part, blocks), &mut sums))?;
+        self.in_steps(|table, blocks| table.add(&table.statements.sums(part, blocks), &mut sums))?;
         Ok(sums)
     }
 

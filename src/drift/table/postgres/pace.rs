@@ -1,11 +1,12 @@
 //! No more rows a second than somebody allows, and none while standbys are late: the table is read in steps of blocks, by
 //! ranges of `ctid`, under one snapshot.
 
-use std::thread::sleep;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Postgres;
-use crate::drift::DriftError;
+use crate::drift::{DriftError, sleep};
+use crate::engine::Progress;
 
 /// Since then a range of `ctid` reads its blocks alone.
 const OLDEST: i32 = 140_000;
@@ -36,10 +37,10 @@ impl Pace {
     }
 
     /// Waits until so many more rows are allowed.
-    pub fn wait(&mut self, rows: u64) {
+    pub fn wait(&mut self, rows: u64, progress: &Progress) {
         self.rows += rows;
         let due = Duration::from_secs_f64(self.rows as f64 / self.most as f64);
-        sleep(due.saturating_sub(self.began.elapsed()));
+        sleep(due.saturating_sub(self.began.elapsed()), progress);
     }
 }
 
@@ -47,23 +48,32 @@ impl Postgres {
     /// Reads what is to be read at once, or in steps where that is throttled. `each` says how many rows it were.
     pub(super) fn in_steps(
         &mut self,
-        each: &mut dyn FnMut(&mut Self, Option<Blocks>) -> Result<u64, DriftError>,
+        mut each: impl FnMut(&mut Self, Option<Blocks>) -> Result<u64, DriftError>,
     ) -> Result<(), DriftError> {
         let Throttle { most_rows, most_lag } = self.throttle;
         if most_rows.is_none() && most_lag.is_none() {
             return each(self, None).map(drop);
         }
         let mut pace = Pace::new(most_rows.unwrap_or(u64::MAX));
-        for blocks in self.steps(most_rows.unwrap_or(USUAL))? {
+        let (steps, expected) = self.steps(most_rows.unwrap_or(USUAL))?;
+        self.progress.rows_total.fetch_add(expected, Ordering::Relaxed);
+        for blocks in steps {
             self.wait_for_replicas()?;
+            if self.progress.is_stopped() {
+                // What it adds up to is told to nobody.
+                break;
+            }
             let rows = each(self, Some(blocks))?;
-            pace.wait(rows);
+            self.progress.rows_done.fetch_add(rows, Ordering::Relaxed);
+            pace.wait(rows, &self.progress);
         }
+        // The catalogue only estimates.
+        self.progress.rows_done.fetch_add(expected.saturating_sub(pace.rows), Ordering::Relaxed);
         Ok(())
     }
 
-    /// Steps of about so many rows a second.
-    fn steps(&mut self, most: u64) -> Result<Vec<Blocks>, DriftError> {
+    /// Steps of about so many rows a second, and how many rows that may be.
+    fn steps(&mut self, most: u64) -> Result<(Vec<Blocks>, u64), DriftError> {
         let version: String = self.one("SHOW server_version_num", &[])?;
         if version.parse().unwrap_or(0) < OLDEST {
             return Err(self.refused(
@@ -87,6 +97,6 @@ impl Postgres {
         let step = (most / STEPS / of_block).max(1);
         let starts: Vec<u64> = (0..blocks).step_by(step as usize).collect();
         let ends = starts.iter().skip(1).copied().map(Some).chain([None]);
-        Ok(starts.iter().copied().zip(ends).collect())
+        Ok((starts.iter().copied().zip(ends).collect(), rows))
     }
 }

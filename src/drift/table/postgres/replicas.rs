@@ -1,12 +1,11 @@
 //! How far the standbys are behind: while they are, a table is not read on.
 
 use std::collections::VecDeque;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::Postgres;
-use crate::drift::DriftError;
 use crate::drift::cut::{Lsn, parse_lsn};
+use crate::drift::{DriftError, sleep};
 
 const POLL: Duration = Duration::from_millis(250);
 /// Longer than this nobody waits for a standby.
@@ -41,7 +40,7 @@ impl Postgres {
         let mut is_told = false;
         loop {
             let lag = self.replica_lag()?;
-            if lag <= most {
+            if lag <= most || self.progress.is_stopped() {
                 return Ok(());
             }
             if began.elapsed() > PATIENCE {
@@ -52,7 +51,7 @@ impl Postgres {
                 tracing::info!(table = self.name, seconds = lag.as_secs_f64(), "waiting for a standby");
                 is_told = true;
             }
-            sleep(POLL);
+            sleep(POLL, &self.progress);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::drift::{DriftError, Part};
 impl Postgres {
     pub(super) fn totals_of(&mut self, law: &Bound, part: Part) -> Result<Totals, DriftError> {
         let mut totals = Totals::default();
-        self.in_steps(&mut |table, blocks| table.add_totals(law, part, blocks, &mut totals))?;
+        self.in_steps(|table, blocks| table.add_totals(law, part, blocks, &mut totals))?;
         Ok(totals)
     }
 
