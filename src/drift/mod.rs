@@ -1,7 +1,7 @@
 //! Whether two stores agree, by content, while both are written: without a lock, and without a write.
 //!
 //! * `place`: where a store is; `shape`, `canon`, `record`: what a row is, from either side
-//! * `digest`, `hash`, `cells`: rows as numbers a database can compute too
+//! * `digest`, `hash`, `sums`, `cells`: rows as numbers a database can compute too
 //! * `topic`, `fold`, `table`: the sides
 //! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings; `patterns`: what they share
 //! * `sink`: a topic and the table it is written to; `tables`: two tables; `agree`: which of their columns can be compared
@@ -35,6 +35,7 @@ pub mod repair;
 mod say;
 mod shape;
 mod sink;
+mod sums;
 pub mod table;
 mod tables;
 mod topic;
@@ -57,6 +58,7 @@ use named::Named;
 pub use part::Part;
 use place::Place;
 use repair::{Fix, RepairFile};
+use say::Difference;
 use table::{Chosen, Limits};
 
 const PAUSE: Duration = Duration::from_millis(50);
@@ -123,7 +125,19 @@ struct Told {
     summary: DriftSummary,
     samples: Vec<String>,
     findings: Vec<Finding>,
+    /// Where a file of them is to be written.
     fixes: Vec<Fix>,
+}
+
+impl Told {
+    /// A difference that was confirmed.
+    fn take(&mut self, settings: &Settings, difference: &Difference<'_>, finding: Finding) {
+        if settings.repair.is_some() {
+            self.fixes.push(Fix::new(&finding, difference));
+        }
+        say::count(&mut self.summary, &finding);
+        self.findings.push(finding);
+    }
 }
 
 /// What looks wrong may only be late: some time passes before it is looked at again.

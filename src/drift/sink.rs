@@ -18,19 +18,19 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashMap;
 
 use super::cut::{Settled, Sight};
-use super::digest::{BUCKETS, Digest, Method, bucket_of};
+use super::digest::{Digest, Method};
 use super::fold::{Fold, State, certain};
 use super::history::{self, Histories, HistoryTake};
 use super::localise::{Localised, Side, localise};
 use super::place::TopicPlace;
-use super::repair::Fix;
 use super::say::{self, Difference, Stores};
 use super::shape::{Rows, by_key, rows_of};
-use super::table::{Sum, Table};
+use super::sums::Sums;
+use super::table::Table;
 use super::topic::{self, Opened, Read};
 use super::verdict::{Verdict, judge};
 use super::witness::Witness;
-use super::{DriftError, Settings, Told, note};
+use super::{DriftError, Part, Settings, Told, note};
 use crate::audit::drift::{Claim, Cut, DriftSummary};
 use crate::audit::finding::Grade;
 use crate::audit::verdict::{Report, Unread};
@@ -163,7 +163,7 @@ impl<'a> Sink<'a> {
         let fold = Fold::new(self.settings.memory_bytes);
         // The database adds up while the topic is read.
         let ((read, takers), mut second) = std::thread::scope(|scope| {
-            let adding = scope.spawn(|| table.sums_of(self.settings.part));
+            let adding = scope.spawn(|| table.sums(self.settings.part));
             let (fold, method, part) = (&fold, self.method, self.settings.part);
             let read = opened.read(self.progress, || FoldTake::new(&shape, self.place, &sight, fold, method, part));
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
@@ -178,14 +178,12 @@ impl<'a> Sink<'a> {
         summary.cuts = cuts;
         summary.snapshot = snapshot(&sight);
         summary.columns = shape.columns().map(|column| column.name.clone()).collect();
-        summary.rows = second.iter().map(|sum| sum.count.max(0) as u64).sum();
-        let (first, open) = sums_of(&fold, &mut summary)?;
+        summary.rows = second.rows();
+        let (first, open) = sums_of(&fold, self.settings.part, &mut summary)?;
         // Keys in flight are judged one by one, and are in no sum.
         let keys: Vec<Vec<String>> = open.keys().filter_map(|key| taken.in_flight.get(key).cloned()).collect();
-        let outside = self.method.of_rows(&table.rows(&keys)?);
-        for row in &outside {
-            second[bucket_of(row.key)].add(row.row, -1);
-        }
+        let outside = table.digests_of(&keys)?;
+        outside.iter().for_each(|row| second.add(*row, -1));
         let mut suspects = in_flight_suspects(&open, &outside);
         let Localised { keys, how } =
             localise(&mut Side::Fold(&fold, self.method), &first, &mut Side::Table(table), &second, &outside)?;
@@ -240,9 +238,7 @@ impl<'a> Sink<'a> {
                 finding.grade = Grade::Possible;
             }
             let finding = say::with_records(finding, &self.place.topic, &verdict);
-            told.fixes.push(Fix::new(&finding, key, difference.expected, difference.actual));
-            say::count(&mut told.summary, &finding);
-            told.findings.push(finding);
+            told.take(self.settings, &difference, finding);
         }
         Ok(())
     }
@@ -296,11 +292,11 @@ fn unjudged(settings: &Settings, cuts: &[Cut], read: &Read) -> Vec<Unread> {
 }
 
 /// The sums of what is certain, and the keys of which it is not.
-fn sums_of(fold: &Fold, summary: &mut DriftSummary) -> Result<(Vec<Sum>, FxHashMap<u64, State>), DriftError> {
-    let mut sums = vec![Sum::default(); BUCKETS];
+fn sums_of(fold: &Fold, part: Part, summary: &mut DriftSummary) -> Result<(Sums, FxHashMap<u64, State>), DriftError> {
+    let mut sums = Sums::new(part);
     let mut open = FxHashMap::default();
     let each = |key: u64, state: &State| match certain(key, state) {
-        Some(row) => sums[bucket_of(key)].add(row.row, 1),
+        Some(row) => sums.add(row, 1),
         None if matches!(state, State::Is(_)) => {}
         None => _ = open.insert(key, state.clone()),
     };

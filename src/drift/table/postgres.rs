@@ -12,17 +12,18 @@ use ::postgres::types::ToSql;
 use ::postgres::{Client, Config};
 
 use self::pace::Pace;
+use super::Table;
 use super::connect;
 use super::statement::{Statements, quoted};
 pub use super::{Chosen, Limits};
-use super::{Sum, Table};
 use crate::drift::cells::Cells;
 use crate::drift::cut::{Snapshot, parse_lsn};
-use crate::drift::digest::{BUCKETS, Digest, Method};
+use crate::drift::digest::{Digest, Method};
 use crate::drift::hash::{hash_int, hash_text};
 use crate::drift::place::PostgresPlace;
 use crate::drift::repair::Fix;
 use crate::drift::shape::{Column, Row, Shape};
+use crate::drift::sums::Sums;
 use crate::drift::{DriftError, Part};
 
 /// What a table is asked for at most at once.
@@ -162,43 +163,52 @@ impl Postgres {
         DriftError::Database { store: self.name.clone(), why, hint: hint.to_owned() }
     }
 
-    /// Adds what a statement says of each bucket; how many rows it were.
-    fn add(&mut self, statement: &str, sums: &mut [Sum]) -> Result<u64, DriftError> {
-        let packed: Option<Vec<u8>> = self.one(statement, &[])?;
-        let packed = packed.unwrap_or_default();
-        self.bytes += packed.len() as u64;
-        let mut rows = 0;
-        for (bucket, [count, sum]) in packed::rows(&packed, 2) {
-            if let Some(place) = sums.get_mut(bucket) {
-                rows += count;
-                *place = Sum { count: place.count + count as i64, sum: place.sum.wrapping_add(sum) };
-            }
-        }
-        Ok(rows)
-    }
-
-    /// Rows of a select over all columns.
+    /// Rows of a select over all columns, one by one: not all of them twice in memory.
     fn texts(
         &mut self,
         statement: &str,
         values: &[&(dyn ToSql + Sync)],
         rows: &mut Vec<Row>,
     ) -> Result<(), DriftError> {
-        let found = self.client.query(statement, values).map_err(|error| self.wrong(&error))?;
-        let keys = self.shape.keys.len();
-        for row in found {
-            let mut taken = Row { keys: Vec::with_capacity(keys), values: Vec::new() };
-            for index in 0..row.len() {
-                let text: Option<String> = self.get(&row, index)?;
-                self.bytes += text.as_ref().map_or(0, String::len) as u64 + 4;
-                match (index < keys, text) {
-                    (true, text) => taken.keys.push(text.unwrap_or_default()),
-                    (false, text) => taken.values.push(text),
+        let (keys, mut bytes) = (self.shape.keys.len(), 0);
+        let read = self.client.query_raw(statement, values.iter().copied()).and_then(|found| {
+            found.for_each(|row| {
+                let mut taken = Row { keys: Vec::with_capacity(keys), values: Vec::with_capacity(row.len() - keys) };
+                for index in 0..row.len() {
+                    let text: Option<String> = row.try_get(index)?;
+                    bytes += text.as_ref().map_or(0, String::len) as u64 + 4;
+                    match index < keys {
+                        true => taken.keys.push(text.unwrap_or_default()),
+                        false => taken.values.push(text),
+                    }
                 }
-            }
-            rows.push(taken);
+                rows.push(taken);
+                Ok(())
+            })
+        });
+        self.bytes += bytes;
+        read.map_err(|error| self.wrong(&error))
+    }
+
+    /// Asks for all of these keys, so many at a time, one array of texts for each column.
+    fn asked(
+        &mut self,
+        keys: &[&Vec<String>],
+        mut ask: impl FnMut(&mut Self, &[&(dyn ToSql + Sync)]) -> Result<(), DriftError>,
+    ) -> Result<(), DriftError> {
+        for asked in keys.chunks(ASKED) {
+            let text = |key: &&Vec<String>, column: usize| key.get(column).map_or(String::new(), String::clone);
+            let columns: Vec<Vec<String>> =
+                (0..self.shape.keys.len()).map(|column| asked.iter().map(|key| text(key, column)).collect()).collect();
+            let values: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
+            ask(self, &values)?;
         }
         Ok(())
+    }
+
+    /// A database of another encoding may not even be asked for a text that it cannot hold: those come second.
+    fn split<'k>(&self, keys: &'k [Vec<String>]) -> (Vec<&'k Vec<String>>, Vec<&'k Vec<String>>) {
+        keys.iter().partition(|key| self.statements.is_utf8 || key.iter().all(|text| text.is_ascii()))
     }
 }
 
@@ -269,12 +279,8 @@ impl Table for Postgres {
         self.client.batch_execute("COMMIT").map_err(|error| self.wrong(&error))
     }
 
-    fn sums(&mut self) -> Result<Vec<Sum>, DriftError> {
-        self.sums_of(Part::WHOLE)
-    }
-
-    fn sums_of(&mut self, part: Part) -> Result<Vec<Sum>, DriftError> {
-        let mut sums = vec![Sum::default(); BUCKETS];
+    fn sums(&mut self, part: Part) -> Result<Sums, DriftError> {
+        let mut sums = Sums::new(part);
         let Some(most) = self.most_rows else {
             self.add(&self.statements.sums(part, None), &mut sums)?;
             return Ok(sums);
@@ -287,17 +293,10 @@ impl Table for Postgres {
         Ok(sums)
     }
 
-    fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {
-        let packed: Option<Vec<u8>> = self.one(&self.statements.cells(), &[&packed::bits(buckets), &(size as i64)])?;
-        let packed = packed.unwrap_or_default();
-        self.bytes += packed.len() as u64;
+    fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Cells, DriftError> {
         let mut cells = Cells::new(size, self.statements.method);
-        for (index, [count, key, row, check]) in packed::rows(&packed, 4) {
-            if let Some(cell) = cells.cell(index) {
-                (cell.count, cell.key, cell.row, cell.check) = (count as i64, key, row, check);
-            }
-        }
-        Ok(Some(cells))
+        self.fill(buckets, size, &mut cells)?;
+        Ok(cells)
     }
 
     fn digests(&mut self, buckets: &[usize], take: &mut dyn FnMut(Digest)) -> Result<(), DriftError> {
@@ -317,22 +316,29 @@ impl Table for Postgres {
     }
 
     fn rows(&mut self, keys: &[Vec<String>]) -> Result<Vec<Row>, DriftError> {
-        // A database of another encoding may not even be asked for a text that it cannot hold.
-        let (keys, foreign): (Vec<&Vec<String>>, Vec<&Vec<String>>) =
-            keys.iter().partition(|key| self.statements.is_utf8 || key.iter().all(|text| text.is_ascii()));
+        let (keys, foreign) = self.split(keys);
         let mut rows = match foreign.is_empty() {
             true => Vec::new(),
             false => self.rows_by_hash(&self.statements.method.keys(foreign))?,
         };
         let statement = self.statements.rows();
-        for asked in keys.chunks(ASKED) {
-            let columns: Vec<Vec<&str>> = (0..self.shape.keys.len())
-                .map(|column| asked.iter().map(|key| key.get(column).map_or("", String::as_str)).collect())
-                .collect();
-            let values: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
-            self.texts(&statement, &values, &mut rows)?;
-        }
+        self.asked(&keys, |table, values| table.texts(&statement, values, &mut rows))?;
         Ok(rows)
+    }
+
+    fn digests_of(&mut self, keys: &[Vec<String>]) -> Result<Vec<Digest>, DriftError> {
+        let (keys, foreign) = self.split(keys);
+        let method = self.statements.method;
+        let mut digests = match foreign.is_empty() {
+            true => Vec::new(),
+            false => method.of_rows(&self.rows_by_hash(&method.keys(foreign))?),
+        };
+        let statement = self.statements.digests_of();
+        self.asked(&keys, |table, values| {
+            digests.append(&mut table.digests_by(&statement, values)?);
+            Ok(())
+        })?;
+        Ok(digests)
     }
 
     fn rows_by_hash(&mut self, keys: &[u64]) -> Result<Vec<Row>, DriftError> {
