@@ -24,7 +24,7 @@ use super::history::{self, Histories, HistoryTake};
 use super::localise::{Localised, Side, localise};
 use super::place::TopicPlace;
 use super::say::{self, Difference, Stores};
-use super::shape::{Rows, by_key, rows_of};
+use super::shape::{Rows, by_key};
 use super::sums::Sums;
 use super::table::Table;
 use super::topic::{self, Opened, Read};
@@ -206,8 +206,8 @@ impl<'a> Sink<'a> {
         let keys = shape.keys.len();
         let taker = || HistoryTake::new(Some(&suspects), Witness::new(&shape, self.place, &sight), keys, self.method);
         let (mut read, takers) = opened.read(self.progress, taker)?;
-        let histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
-        let rows = self.rows(table, &suspects, &histories)?;
+        let mut histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
+        let mut rows = self.rows(table, &suspects, &histories)?;
         table.end()?;
         let is_trimmed = read.is_trimmed;
         told.summary.cuts = cuts;
@@ -224,10 +224,11 @@ impl<'a> Sink<'a> {
         let is_trimmed = told.read.is_trimmed || is_trimmed || !is_whole;
         let method = self.method;
         let stores = Stores { first: &self.place.topic, second: table.name(), shape: &shape, method };
-        let mut subjects: BTreeSet<&Vec<String>> = histories.keys().collect();
-        subjects.extend(rows.keys());
-        for key in subjects {
-            let verdict = judge(histories.get(key), rows_of(&rows, key), is_trimmed);
+        let subjects: BTreeSet<Vec<String>> = histories.keys().chain(rows.keys()).cloned().collect();
+        for key in &subjects {
+            // Let go of as soon as a finding has what is told of them.
+            let (history, rows) = (histories.remove(key), rows.remove(key).unwrap_or_default());
+            let verdict = judge(history.as_ref(), &rows, is_trimmed);
             if let Verdict::Unverifiable(reason) = verdict {
                 note(&mut told.summary.unverifiable, reason, 1);
             }

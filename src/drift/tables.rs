@@ -9,7 +9,7 @@ use super::agree::align;
 use super::digest::{Digest, Method};
 use super::localise::{Localised, Side, both, localise};
 use super::say::{self, Difference, Stores};
-use super::shape::{Row, Rows, by_key, rows_of};
+use super::shape::{Row, Rows, by_key};
 use super::table::Table;
 use super::{DriftError, Settings, Told, note};
 use crate::audit::drift::{Claim, DriftSummary};
@@ -37,7 +37,7 @@ pub fn compare(
     let is_quiet = before.0.is_empty() && before.1.is_empty();
     if !is_quiet && !progress.is_stopped() {
         super::pause(settings, progress);
-        confirm(settings, first, second, &before, method, &mut told)?;
+        confirm(settings, first, second, before, method, &mut told)?;
     }
     told.summary.table_bytes = first.bytes() + second.bytes();
     if let Some(file) = &settings.repair {
@@ -105,12 +105,13 @@ fn named(
     Ok(found)
 }
 
-/// Looks again at what looked wrong. Hashes say whether it is still as it was; then so are the rows.
+/// Looks again at what looked wrong. Hashes say whether it is still as it was; then so are the rows, each of which is let go of
+/// as soon as a finding has what is told of it.
 fn confirm(
     settings: &Settings,
     first: &mut dyn Table,
     second: &mut dyn Table,
-    before: &Both,
+    mut before: Both,
     method: Method,
     told: &mut Told,
 ) -> Result<(), DriftError> {
@@ -120,16 +121,16 @@ fn confirm(
     let shape = first.shape().clone();
     let stores = Stores { first: first.name(), second: second.name(), shape: &shape, method };
     for (key, hash) in keys.iter().zip(method.keys(&keys)) {
-        let (ours, theirs) = (rows_of(&before.0, key), rows_of(&before.1, key));
+        let (ours, theirs) = (before.0.remove(key).unwrap_or_default(), before.1.remove(key).unwrap_or_default());
         let (ours_now, theirs_now) = (of_key(&now.0, hash), of_key(&now.1, hash));
         if ours_now == theirs_now {
             continue;
         }
-        if ours_now != ordered(method.of_rows(ours)) || theirs_now != ordered(method.of_rows(theirs)) {
+        if ours_now != ordered(method.of_rows(&ours)) || theirs_now != ordered(method.of_rows(&theirs)) {
             note(&mut told.summary.unverifiable, "in-motion", 1);
             continue;
         }
-        let difference = difference(key, ours, theirs);
+        let difference = difference(key, &ours, &theirs);
         told.take(settings, &difference, difference.finding(settings, &stores));
     }
     Ok(())

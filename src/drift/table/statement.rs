@@ -128,7 +128,7 @@ impl Statements {
             "SELECT string_agg(substr(int4send(b::int), 3) || int4send(n::int) || int8send(s), ''::bytea) FROM \
              (SELECT k & CASE WHEN k & {last} < {SAMPLED} THEN {FINER_BITS} ELSE {last} END AS b, count(*) AS n, {} AS s \
              FROM {} GROUP BY 1) AS buckets",
-            wrapped("h"),
+            wrapped("sum(h)"),
             self.hashed(&filter)
         )
     }
@@ -156,16 +156,27 @@ impl Statements {
             Method::Chain => format!("hashint8extended(k # h, {CHECK_SEED})"),
             Method::Md5 => md5_half("to_hex(k # h)"),
         };
-        // Each `OFFSET 0` keeps what is inside from being computed again for every use of it outside.
+        let place = |part: u32| {
+            format!(
+                "((((h >> {}) & {}) * $2::bigint) >> {PART_BITS})::int AS p{part}",
+                PART_BITS * part,
+                (1 << PART_BITS) - 1
+            )
+        };
+        // In one pass for all three parts. Each `OFFSET 0` keeps what is inside from being computed again for every use of it outside.
         format!(
             "SELECT string_agg(substr(int4send(cell), 2) || substr(int8send(n), 5) || int8send(k) || int8send(h) || substr(int8send(c), 5), ''::bytea) \
-             FROM (SELECT (part * $2::bigint + ((((h >> ({PART_BITS} * part)) & {}) * $2::bigint) >> {PART_BITS}))::int AS cell, \
-             count(*) AS n, {} AS k, {} AS h, {} AS c FROM (SELECT k, h, {check} AS c FROM \
-             (SELECT k, h FROM {} OFFSET 0) AS once OFFSET 0) AS checked, (VALUES (0), (1), (2)) AS parts(part) GROUP BY 1) AS cells",
-            (1 << PART_BITS) - 1,
-            wrapped("k"),
-            wrapped("h"),
-            wrapped("c"),
+             FROM (SELECT coalesce(p0, p1 + $2::bigint, p2 + 2 * $2::bigint)::int AS cell, count(*) AS n, {} AS k, {} AS h, \
+             sum(c0) + (count(*) << 31) AS c FROM (SELECT {}, {}, {}, {}, {}, {} FROM \
+             (SELECT k, h FROM {} OFFSET 0) AS once OFFSET 0) AS placed GROUP BY GROUPING SETS ((p0), (p1), (p2))) AS cells",
+            sum_of_halves("k"),
+            sum_of_halves("h"),
+            place(0),
+            place(1),
+            place(2),
+            halves("k"),
+            halves("h"),
+            lower_half(&check, "c"),
             self.hashed(&format!(" WHERE get_bit($1::bytea, (({}) & {})::int) = 1", self.key(), BUCKETS - 1)),
         )
     }
@@ -231,10 +242,24 @@ fn md5_half(text: &str) -> String {
     format!("('x' || substr(md5({text}), 1, 16))::bit(64)::bigint")
 }
 
-/// A sum of numbers modulo 2^64, as a signed number.
+/// A number modulo 2^64, as a signed one.
 fn wrapped(number: &str) -> String {
     let (half, all) = (1_u128 << 63, 1_u128 << 64);
-    format!("((sum({number}) % {all} + {}) % {all} - {half})::bigint", all + half)
+    format!("(({number} % {all} + {}) % {all} - {half})::bigint", all + half)
+}
+
+/// A number in two that the server adds up far faster where there are many sums: the lower one is less by 2^31, to have a sign.
+fn halves(number: &str) -> String {
+    format!("({number} >> 32)::int4 AS {number}1, {}", lower_half(number, number))
+}
+
+fn lower_half(number: &str, name: &str) -> String {
+    format!("(({number} & {}) - {})::int4 AS {name}0", u32::MAX, 1_u32 << 31)
+}
+
+/// The sum of numbers in halves, modulo 2^64.
+fn sum_of_halves(name: &str) -> String {
+    wrapped(&format!("(sum({name}1) * {}::numeric + sum({name}0) + (count(*) << 31))", 1_u64 << 32))
 }
 
 fn chained(text: &str, seed: &str) -> String {
