@@ -7,6 +7,7 @@
 //! * `sink`: a topic and the table it is written to; `tables`: two tables; `agree`: which of their columns can be compared
 //! * `mirror`, `align`: a topic and its copy
 //! * `repair`: what would make the second store as the first; `named`: whether it did
+//! * `measure`: what the topic alone costs, for the benchmarks
 //! * `pairs`: several comparisons as one report; `part`: some of the buckets; `follow`: for ever
 //!
 //! Every claim rests on a cut: positions between which a record may or may not have arrived yet. What lies between them may
@@ -24,6 +25,7 @@ pub mod follow;
 mod hash;
 mod history;
 mod localise;
+pub mod measure;
 mod mirror;
 pub mod named;
 pub mod pairs;

@@ -9,7 +9,7 @@
 
 mod captured;
 pub mod tail;
-mod take;
+pub mod take;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
