@@ -3,7 +3,8 @@
 //! Rows of six columns in two databases of one real PostgreSQL, and in a topic of a real Kafka. Whole processes, one after
 //! the other; bytes are what went over loopback, both sides together; memory is that of the client.
 //!
-//! `SORDINI_BENCH_ROWS` (5,000,000) and `SORDINI_BENCH_DIFFERENCES` (0,1,11,1001,50000) change what is measured;
+//! `SORDINI_BENCH_ROWS` (5,000,000) and `SORDINI_BENCH_DIFFERENCES` (0,1,11,1001,50000) change what is measured, nothing for none;
+//! `SORDINI_BENCH_FOLDS` (3) is how often the topic is folded alone, without a comparison; of it the best counts.
 //! `SORDINI_RELADIFF` names the program it is measured beside; pg_comparator is when its extension is there.
 
 use std::process::{Command, Stdio};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use postgres::{Client, NoTls};
+use sordini::drift::measure::Folding;
+use sordini::wire;
 use sordini_lab::{Kafka, Options, Postgres, Record};
 
 const SORDINI: &str = env!("CARGO_BIN_EXE_sordini");
@@ -18,6 +21,8 @@ const COLUMNS: &str =
     "id bigint PRIMARY KEY, cust int, amount numeric(12,2), status text, note text, updated_at timestamp(3)";
 const PARTITIONS: i32 = 4;
 const RELADIFF: &str = "reladiff";
+/// Records that are folded in memory.
+const IN_MEMORY: i64 = 1_000_000;
 
 fn main() {
     let rows: i64 = setting("SORDINI_BENCH_ROWS", "5000000").parse().expect("a number of rows");
@@ -31,15 +36,18 @@ fn main() {
         drop(client.batch_execute("CREATE EXTENSION pgcmp"));
     }
     produce(&kafka, rows);
+    let folding = Folding::new(&topic_url(&kafka), &table_url(&postgres, "a"), 128 << 20).expect("a topic and a table");
     println!(
         "{rows} rows of six columns in each of two databases of one PostgreSQL, and in a topic of {PARTITIONS} partitions."
     );
+    fold(&folding, rows);
     println!(
         "\n| differences | tool | found | seconds | × reladiff | server CPU s | MB over the wire | peak RSS MB |\n\
          |---:|---|---:|---:|---:|---:|---:|---:|"
     );
     let mut changed = 0;
-    for wanted in differences.split(',').map(|text| text.trim().parse::<i64>().expect("a number")) {
+    let differences = differences.split(',').map(str::trim).filter(|text| !text.is_empty());
+    for wanted in differences.map(|text| text.parse::<i64>().expect("a number")) {
         change(&postgres.url("b"), rows, wanted, changed);
         changed = changed.max(wanted);
         let tools = tools(&postgres, &kafka);
@@ -77,26 +85,67 @@ fn produce(kafka: &Kafka, rows: i64) {
     const NOTES: usize = 100_000;
     for from in (1..=rows).step_by(NOTES) {
         for i in from..(from + NOTES as i64).min(rows + 1) {
-            let cents = i * 31 % 10_000_000;
-            let note = match i % 5 {
-                0 => "null".to_owned(),
-                _ => format!("\"note number {}\"", md5(&i.to_string())),
-            };
-            let status = ["new", "paid", "sent", "returned"][(i % 4) as usize];
-            let value = format!(
-                "{{\"id\":{i},\"cust\":{},\"amount\":{}.{:02},\"status\":\"{status}\",\"note\":{note},\"updated_at\":{}}}",
-                i * 7_919 % 100_000,
-                cents / 100,
-                cents % 100,
-                1_704_067_200_000 + i * 37
-            );
-            producer.send(&Record::new("big", (i % i64::from(PARTITIONS)) as i32).key(i.to_string()).value(value));
+            let partition = (i % i64::from(PARTITIONS)) as i32;
+            producer.send(&Record::new("big", partition).key(i.to_string()).value(value(i)));
         }
         producer.flush();
     }
     let ends: Vec<(&str, i32, i64)> =
         (0..PARTITIONS).map(|partition| ("big", partition, kafka.watermarks("big", partition).1)).collect();
     kafka.commit_offsets("sink", &ends);
+}
+
+fn value(i: i64) -> String {
+    let cents = i * 31 % 10_000_000;
+    let note = match i % 5 {
+        0 => "null".to_owned(),
+        _ => format!("\"note number {}\"", md5(&i.to_string())),
+    };
+    let status = ["new", "paid", "sent", "returned"][(i % 4) as usize];
+    format!(
+        "{{\"id\":{i},\"cust\":{},\"amount\":{}.{:02},\"status\":\"{status}\",\"note\":{note},\"updated_at\":{}}}",
+        i * 7_919 % 100_000,
+        cents / 100,
+        cents % 100,
+        1_704_067_200_000 + i * 37
+    )
+}
+
+/// The topic alone: from the broker to its folded state, and what of that is work on records that are in memory already.
+fn fold(folding: &Folding, rows: i64) {
+    let times: usize = setting("SORDINI_BENCH_FOLDS", "3").parse().expect("a number of folds");
+    let best = |fold: &dyn Fn() -> u64, expected: i64| {
+        let seconds = (0..times).map(|_| {
+            let began = Instant::now();
+            assert_eq!(fold(), expected as u64, "every record has a key of its own");
+            began.elapsed().as_secs_f64()
+        });
+        seconds.min_by(f64::total_cmp)
+    };
+    let shown = |what: &str, seconds: Option<f64>, records: i64| {
+        if let Some(seconds) = seconds {
+            println!("{what}: {:.2} M records/s ({records} in {seconds:.2} s)", records as f64 / seconds / 1e6);
+        }
+    };
+    shown("The topic folded alone", best(&|| folding.topic().expect("a topic"), rows), rows);
+    let some = rows.min(IN_MEMORY);
+    let texts: Vec<(String, String)> = (1..=some).map(|i| (i.to_string(), value(i))).collect();
+    let records: Vec<wire::Record<'_>> = texts.iter().zip(0..).map(|(text, offset)| in_memory(text, offset)).collect();
+    let seconds = best(&|| folding.records(&records).expect("records"), some);
+    shown("Records in memory folded by one thread", seconds, some);
+}
+
+fn in_memory((key, value): &(String, String), offset: i64) -> wire::Record<'_> {
+    let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+    wire::Record { offset, timestamp: 0, key, value, headers: wire::Headers::empty() }
+}
+
+fn topic_url(kafka: &Kafka) -> String {
+    format!("kafka://{}/big", kafka.bootstrap())
+}
+
+fn table_url(postgres: &Postgres, side: &str) -> String {
+    format!("{}?table=big", postgres.url_as("audit", side))
 }
 
 fn md5(text: &str) -> String {
@@ -118,7 +167,7 @@ fn change(url: &str, rows: i64, wanted: i64, changed: i64) {
 }
 
 fn tools(postgres: &Postgres, kafka: &Kafka) -> Vec<(&'static str, Vec<String>)> {
-    let url = |side: &str| format!("{}?table=big", postgres.url_as("audit", side));
+    let url = |side: &str| table_url(postgres, side);
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let own = |first: &str, second: &str, more: &[&str]| {
         let mut all =
@@ -126,7 +175,7 @@ fn tools(postgres: &Postgres, kafka: &Kafka) -> Vec<(&'static str, Vec<String>)>
         all.extend(words(more));
         all
     };
-    let topic = format!("kafka://{}/big", kafka.bootstrap());
+    let topic = topic_url(kafka);
     let mut tools = vec![
         ("sordini, table and table", own(&url("a"), &url("b"), &[])),
         ("sordini, topic and table", own(&topic, &url("b"), &["--group", "sink"])),

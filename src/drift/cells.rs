@@ -15,37 +15,43 @@ pub const PART_BITS: u32 = 20;
 /// Seed of the check.
 pub const CHECK_SEED: i64 = 77;
 /// Cells for each row that differs; below 1.23 peeling stops early (three cells each).
-const SPACE: f64 = 1.6;
-/// The fewest cells in one part.
-const LEAST: usize = 64;
+const SPACE: f64 = 1.35;
+/// Cells of one part beside those: of few rows, two may well meet in all three cells.
+const SPARE: usize = 96;
 
-/// Sums over the rows in the cell, all but the count modulo 2^64.
+/// Sums over the rows in the cell: count and check modulo 2^32, which decides nothing alone, the others modulo 2^64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
-    pub count: i64,
+    pub count: i32,
     pub key: u64,
     pub row: u64,
-    pub check: u64,
+    pub check: u32,
 }
 
 impl Cell {
-    fn add(&mut self, row: Digest, check: u64, sign: i64) {
+    /// As a database tells it, with numbers that may be longer.
+    pub fn told([count, key, row, check]: [u64; 4]) -> Self {
+        Self { count: count as i32, key, row, check: check as u32 }
+    }
+
+    fn add(&mut self, row: Digest, check: u32, sign: i32) {
         let signed = |value: u64| if sign < 0 { value.wrapping_neg() } else { value };
-        self.count += sign;
+        self.count = self.count.wrapping_add(sign);
         self.key = self.key.wrapping_add(signed(row.key));
         self.row = self.row.wrapping_add(signed(row.row));
-        self.check = self.check.wrapping_add(signed(check));
+        self.check = self.check.wrapping_add(if sign < 0 { check.wrapping_neg() } else { check });
     }
 
     /// The one row in it, and which side it is on.
-    fn single(&self, method: Method) -> Option<(Digest, i64)> {
-        let sign = self.count;
-        if sign.abs() != 1 {
+    fn single(&self, method: Method) -> Option<(Digest, i32)> {
+        let (sign, is_negative) = (self.count, self.count < 0);
+        if !matches!(sign, 1 | -1) {
             return None;
         }
-        let signed = |value: u64| if sign < 0 { value.wrapping_neg() } else { value };
+        let signed = |value: u64| if is_negative { value.wrapping_neg() } else { value };
         let row = Digest { key: signed(self.key), row: signed(self.row) };
-        (signed(self.check) == check(method, row)).then_some((row, sign))
+        let found = if is_negative { self.check.wrapping_neg() } else { self.check };
+        (found == check(method, row)).then_some((row, sign))
     }
 
     fn is_empty(&self) -> bool {
@@ -53,18 +59,20 @@ impl Cell {
     }
 }
 
-/// By what hashes the rows too: the database has no other.
-fn check(method: Method, row: Digest) -> u64 {
+/// By what hashes the rows too: the database has no other. Its lower half: a row that is none would have to lie in the right
+/// cell as well, and leave all others empty.
+fn check(method: Method, row: Digest) -> u32 {
     let both = row.key ^ row.row;
-    match method {
+    let hash = match method {
         Method::Chain => hash_int(both as i64, CHECK_SEED as u64),
         Method::Md5 => md5_of(format!("{both:x}").as_bytes()),
-    }
+    };
+    hash as u32
 }
 
 /// Cells of one part: enough for so many rows that differ.
 pub fn size_for(rows: f64) -> usize {
-    ((rows * SPACE / PARTS as f64).ceil() as usize).max(LEAST)
+    (rows * SPACE / PARTS as f64).ceil() as usize + SPARE
 }
 
 /// The cell a row goes into in each part; all parts lie behind each other.
@@ -89,15 +97,11 @@ impl Cells {
         Self { size, method, cells: vec![Cell::default(); size * PARTS] }
     }
 
-    pub fn size(&self) -> usize {
-        self.size
-    }
-
     pub fn cell(&mut self, index: usize) -> Option<&mut Cell> {
         self.cells.get_mut(index)
     }
 
-    pub fn add(&mut self, row: Digest, sign: i64) {
+    pub fn add(&mut self, row: Digest, sign: i32) {
         let check = check(self.method, row);
         for place in places(row.row, self.size) {
             self.cells[place].add(row, check, sign);
@@ -106,7 +110,7 @@ impl Cells {
 
     pub fn subtract(&mut self, other: &Cells) {
         for (ours, theirs) in self.cells.iter_mut().zip(&other.cells) {
-            ours.count -= theirs.count;
+            ours.count = ours.count.wrapping_sub(theirs.count);
             ours.key = ours.key.wrapping_sub(theirs.key);
             ours.row = ours.row.wrapping_sub(theirs.row);
             ours.check = ours.check.wrapping_sub(theirs.check);
@@ -114,7 +118,7 @@ impl Cells {
     }
 
     /// The rows of either side that the other one does not have (1: ours, −1: theirs); `None` when some are left over.
-    pub fn peel(mut self) -> Option<Vec<(Digest, i64)>> {
+    pub fn peel(mut self) -> Option<Vec<(Digest, i32)>> {
         let mut found = Vec::new();
         let mut open: Vec<usize> = (0..self.cells.len()).collect();
         while let Some(index) = open.pop() {
@@ -159,7 +163,7 @@ mod tests {
                 (0..both).map(|key| row(key, 0)).chain(extra.iter().map(|(key, version)| row(*key, *version))).collect()
             };
             let (a, b) = (side(&ours), side(&theirs));
-            let wanted: BTreeSet<(Digest, i64)> =
+            let wanted: BTreeSet<(Digest, i32)> =
                 a.difference(&b).map(|row| (*row, 1)).chain(b.difference(&a).map(|row| (*row, -1))).collect();
             let fill = |rows: &BTreeSet<Digest>, size| {
                 let mut cells = Cells::new(size, method);

@@ -1,13 +1,14 @@
 //! Whether two stores agree, by content, while both are written: without a lock, and without a write.
 //!
 //! * `place`: where a store is; `shape`, `canon`, `record`: what a row is, from either side
-//! * `digest`, `hash`, `cells`: rows as numbers a database can compute too
+//! * `digest`, `hash`, `sums`, `cells`: rows as numbers a database can compute too
 //! * `topic`, `fold`, `table`: the sides
 //! * `conserve`: sums that must agree, or be nothing
 //! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings; `patterns`: what they share
 //! * `sink`: a topic and the table it is written to; `tables`: two tables; `agree`: which of their columns can be compared
 //! * `mirror`, `align`: a topic and its copy
 //! * `repair`: what would make the second store as the first; `named`: whether it did
+//! * `measure`: what the topic alone costs, for the benchmarks
 //! * `pairs`: several comparisons as one report; `part`: some of the buckets; `follow`: for ever
 //!
 //! Every claim rests on a cut: positions between which a record may or may not have arrived yet. What lies between them may
@@ -26,6 +27,7 @@ pub mod follow;
 mod hash;
 mod history;
 mod localise;
+pub mod measure;
 mod mirror;
 pub mod named;
 pub mod pairs;
@@ -37,6 +39,7 @@ pub mod repair;
 mod say;
 mod shape;
 mod sink;
+mod sums;
 pub mod table;
 mod tables;
 mod topic;
@@ -61,6 +64,7 @@ use named::Named;
 pub use part::Part;
 use place::Place;
 use repair::{Fix, RepairFile};
+use say::Difference;
 use table::{Chosen, Limits};
 
 const PAUSE: Duration = Duration::from_millis(50);
@@ -129,6 +133,7 @@ struct Told {
     summary: DriftSummary,
     samples: Vec<String>,
     findings: Vec<Finding>,
+    /// Where a file of them is to be written.
     fixes: Vec<Fix>,
     /// What the laws said, before anything of it was confirmed.
     judged: Judged,
@@ -138,6 +143,17 @@ impl Told {
     fn new(read: topic::Read, summary: DriftSummary) -> Self {
         let (samples, findings, fixes, judged) = Default::default();
         Self { read, summary, samples, findings, fixes, judged }
+    }
+}
+
+impl Told {
+    /// A difference that was confirmed.
+    fn take(&mut self, settings: &Settings, difference: &Difference<'_>, finding: Finding) {
+        if settings.repair.is_some() {
+            self.fixes.push(Fix::new(&finding, difference));
+        }
+        say::count(&mut self.summary, &finding);
+        self.findings.push(finding);
     }
 }
 

@@ -214,9 +214,20 @@ impl<'s> Parser<'s> {
     }
 
     fn members<'a>(&self, text: &'a [u8]) -> Result<Slots<'a>, Unusable> {
-        let mut json = serde_json::Deserializer::from_slice(text);
-        let slots = Members { shape: self.shape }.deserialize(&mut json).map_err(|_| Unusable::NoJson("value"))?;
-        json.end().map_err(|_| Unusable::NoJson("value"))?;
+        // Checked once, and not again for every member; what is not UTF-8 may still be so in a member that nobody asks for.
+        let slots = match std::str::from_utf8(text) {
+            Ok(text) => self.members_of(serde_json::Deserializer::from_str(text)),
+            Err(_) => self.members_of(serde_json::Deserializer::from_slice(text)),
+        };
+        slots.map_err(|_| Unusable::NoJson("value"))
+    }
+
+    fn members_of<'a, R: serde_json::de::Read<'a>>(
+        &self,
+        mut json: serde_json::Deserializer<R>,
+    ) -> serde_json::Result<Slots<'a>> {
+        let slots = Members { shape: self.shape }.deserialize(&mut json)?;
+        json.end()?;
         Ok(slots)
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::place::Place;
+use super::say::Difference;
 use super::shape::Row;
 use super::table::Table;
 use super::{DriftError, Settings};
@@ -63,13 +64,13 @@ pub struct Fix {
 }
 
 impl Fix {
-    pub fn new(finding: &Finding, key: &[String], expected: Option<&Row>, actual: Option<&Row>) -> Self {
+    pub fn new(finding: &Finding, difference: &Difference<'_>) -> Self {
         Self {
             id: finding.id.clone(),
             why: finding.why.clone(),
-            key: key.to_vec(),
-            expected: expected.cloned(),
-            actual: actual.cloned(),
+            key: difference.key.to_vec(),
+            expected: difference.expected.cloned(),
+            actual: difference.actual.cloned(),
             record: finding.sightings.first().cloned(),
             is_repeated: finding.cause.as_deref() == Some("repeated-key"),
         }

@@ -10,7 +10,7 @@
 mod balance;
 mod captured;
 pub mod tail;
-mod take;
+pub mod take;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,19 +20,19 @@ use rustc_hash::FxHashMap;
 
 use super::conserve::law::{self, Bound};
 use super::cut::{Settled, Sight};
-use super::digest::{BUCKETS, Digest, Method, bucket_of};
+use super::digest::{Digest, Method};
 use super::fold::{Fold, State, certain};
 use super::history::{self, Histories, HistoryTake};
 use super::localise::{Localised, Side, localise};
 use super::place::TopicPlace;
-use super::repair::Fix;
 use super::say::{self, Difference, Stores};
-use super::shape::{Rows, Shape, by_key, rows_of};
-use super::table::{Sum, Table};
+use super::shape::{Rows, Shape, by_key};
+use super::sums::Sums;
+use super::table::Table;
 use super::topic::{self, Opened, Read};
 use super::verdict::{Verdict, judge};
 use super::witness::Witness;
-use super::{DriftError, Settings, Told, note};
+use super::{DriftError, Part, Settings, Told, note};
 use crate::audit::drift::{Claim, Cut, DriftSummary};
 use crate::audit::finding::Grade;
 use crate::audit::verdict::{Report, Unread};
@@ -172,7 +172,7 @@ impl<'a> Sink<'a> {
         let fold = Fold::new(self.settings.memory_bytes);
         // The database adds up while the topic is read.
         let ((read, taken), mut second) = std::thread::scope(|scope| {
-            let adding = scope.spawn(|| table.sums_of(self.settings.part));
+            let adding = scope.spawn(|| table.sums(self.settings.part));
             let folded = self.fold(opened, &shape, &sight, &fold);
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
             Ok::<_, DriftError>((folded?, sums?))
@@ -182,24 +182,22 @@ impl<'a> Sink<'a> {
         summary.cuts = cuts;
         summary.snapshot = snapshot(&sight);
         summary.columns = shape.columns().map(|column| column.name.clone()).collect();
-        summary.rows = second.iter().map(|sum| sum.count.max(0) as u64).sum();
+        summary.rows = second.rows();
         if self.progress.is_stopped() {
             // What was read of it tells nothing.
             table.end()?;
             return Ok((Told { samples: taken.samples, ..Told::new(read, summary) }, BTreeSet::new()));
         }
-        let (first, open) = sums_of(&fold, &mut summary)?;
+        let (first, open) = sums_of(&fold, self.settings.part, &mut summary)?;
         // Keys in flight are judged one by one, and are in no sum.
         let keys = taken.texts(&open);
-        let rows = table.rows(&keys)?;
-        let outside = self.method.of_rows(&rows);
-        for row in &outside {
-            second[bucket_of(row.key)].add(row.row, -1);
-        }
+        let outside = table.digests_of(&keys)?;
+        outside.iter().for_each(|row| second.add(*row, -1));
         let mut suspects = in_flight_suspects(&open, &outside);
         self.progress.enter(format!("looking for the keys that differ in {}", table.name()));
         let Localised { keys: localised, how } =
             localise(&mut Side::Fold(&fold, self.method), &first, &mut Side::Table(table), &second, &outside)?;
+        let rows = if self.laws.is_empty() { Vec::new() } else { table.rows(&keys)? };
         let look =
             Look { fold: &fold, sight: &sight, shape: &shape, read: &read, open: &open, keys: &keys, rows: &rows };
         let judged = self.balance(table, &look)?;
@@ -235,8 +233,8 @@ impl<'a> Sink<'a> {
         let keys = shape.keys.len();
         let taker = || HistoryTake::new(Some(&suspects), Witness::new(&shape, self.place, &sight), keys, self.method);
         let (mut read, takers) = opened.read(self.progress, taker)?;
-        let histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
-        let rows = self.rows(table, &suspects, &histories)?;
+        let mut histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
+        let mut rows = self.rows(table, &suspects, &histories)?;
         table.end()?;
         let is_trimmed = read.is_trimmed;
         told.summary.cuts = cuts;
@@ -253,10 +251,11 @@ impl<'a> Sink<'a> {
         let is_trimmed = told.read.is_trimmed || is_trimmed || !is_whole;
         let method = self.method;
         let stores = Stores { first: &self.place.topic, second: table.name(), shape: &shape, method };
-        let mut subjects: BTreeSet<&Vec<String>> = histories.keys().collect();
-        subjects.extend(rows.keys());
-        for key in subjects {
-            let verdict = judge(histories.get(key), rows_of(&rows, key), is_trimmed);
+        let subjects: BTreeSet<Vec<String>> = histories.keys().chain(rows.keys()).cloned().collect();
+        for key in &subjects {
+            // Let go of as soon as a finding has what is told of them.
+            let (history, rows) = (histories.remove(key), rows.remove(key).unwrap_or_default());
+            let verdict = judge(history.as_ref(), &rows, is_trimmed);
             if let Verdict::Unverifiable(reason) = verdict {
                 note(&mut told.summary.unverifiable, reason, 1);
             }
@@ -267,9 +266,7 @@ impl<'a> Sink<'a> {
                 finding.grade = Grade::Possible;
             }
             let finding = say::with_records(finding, &self.place.topic, &verdict);
-            told.fixes.push(Fix::new(&finding, key, difference.expected, difference.actual));
-            say::count(&mut told.summary, &finding);
-            told.findings.push(finding);
+            told.take(self.settings, &difference, finding);
         }
         Ok(())
     }
@@ -323,11 +320,11 @@ fn unjudged(settings: &Settings, cuts: &[Cut], read: &Read) -> Vec<Unread> {
 }
 
 /// The sums of what is certain, and the keys of which it is not.
-fn sums_of(fold: &Fold, summary: &mut DriftSummary) -> Result<(Vec<Sum>, FxHashMap<u64, State>), DriftError> {
-    let mut sums = vec![Sum::default(); BUCKETS];
+fn sums_of(fold: &Fold, part: Part, summary: &mut DriftSummary) -> Result<(Sums, FxHashMap<u64, State>), DriftError> {
+    let mut sums = Sums::new(part);
     let mut open = FxHashMap::default();
     let each = |key: u64, state: &State| match certain(key, state) {
-        Some(row) => sums[bucket_of(key)].add(row.row, 1),
+        Some(row) => sums.add(row, 1),
         None if matches!(state, State::Is(_)) => {}
         None => _ = open.insert(key, state.clone()),
     };

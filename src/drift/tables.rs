@@ -8,11 +8,10 @@ use std::time::Instant;
 use super::agree::align;
 use super::conserve::judge::{Imbalance, Judged, judge};
 use super::conserve::law::{self, Bound};
-use super::digest::Method;
+use super::digest::{Digest, Method};
 use super::localise::{Localised, Side, both, localise};
-use super::repair::Fix;
 use super::say::{self, Difference, Stores};
-use super::shape::{Row, Rows, by_key, rows_of};
+use super::shape::{Row, Rows, by_key};
 use super::table::Table;
 use super::topic::Read;
 use super::{DriftError, Part, Settings, Told, conserve, note};
@@ -45,7 +44,7 @@ pub fn compare(
     }
     if !is_quiet && !progress.is_stopped() {
         progress.enter("looking again at what differs".to_owned());
-        confirm(settings, first, second, &before, method, &mut told)?;
+        confirm(settings, first, second, before, method, &mut told)?;
     }
     if !laws.is_empty() && !progress.is_stopped() {
         confirm_balance(settings, first, second, &laws, &mut told)?;
@@ -84,13 +83,12 @@ fn look(
     second.begin()?;
     let part = settings.part;
     progress.enter(format!("adding up {} and {}", first.name(), second.name()));
-    let (ours, theirs) = both(|| first.sums_of(part), || second.sums_of(part))?;
+    let (ours, theirs) = both(|| first.sums(part), || second.sums(part))?;
     if progress.is_stopped() {
         return Ok(Default::default());
     }
     progress.enter("looking for the keys that differ".to_owned());
-    summary.keys = ours.iter().map(|sum| sum.count.max(0) as u64).sum();
-    summary.rows = theirs.iter().map(|sum| sum.count.max(0) as u64).sum();
+    (summary.keys, summary.rows) = (ours.rows(), theirs.rows());
     let Localised { mut keys, how } = localise(&mut Side::Table(first), &ours, &mut Side::Table(second), &theirs, &[])?;
     summary.suspects = keys.len() as u64;
     summary.located_by = format!("{how:?}").to_lowercase();
@@ -160,7 +158,11 @@ fn named(
     keys: &[Vec<String>],
     summary: &mut DriftSummary,
 ) -> Result<Both, DriftError> {
-    let found = rows(first, second, keys)?;
+    first.begin()?;
+    second.begin()?;
+    let found = both(|| first.rows(keys).map(by_key), || second.rows(keys).map(by_key))?;
+    first.end()?;
+    second.end()?;
     summary.keys = keys.len() as u64;
     summary.suspects = summary.keys;
     summary.rows = found.1.values().map(Vec::len).sum::<usize>() as u64;
@@ -168,45 +170,61 @@ fn named(
     Ok(found)
 }
 
-fn rows(first: &mut dyn Table, second: &mut dyn Table, keys: &[Vec<String>]) -> Result<Both, DriftError> {
+/// Looks again at what looked wrong. Hashes say whether it is still as it was; then so are the rows, each of which is let go of
+/// as soon as a finding has what is told of it.
+fn confirm(
+    settings: &Settings,
+    first: &mut dyn Table,
+    second: &mut dyn Table,
+    mut before: Both,
+    method: Method,
+    told: &mut Told,
+) -> Result<(), DriftError> {
+    let keys: BTreeSet<&Vec<String>> = before.0.keys().chain(before.1.keys()).collect();
+    let keys: Vec<Vec<String>> = keys.into_iter().cloned().collect();
+    let now = digests(first, second, &keys)?;
+    let shape = first.shape().clone();
+    let stores = Stores { first: first.name(), second: second.name(), shape: &shape, method };
+    for (key, hash) in keys.iter().zip(method.keys(&keys)) {
+        let (ours, theirs) = (before.0.remove(key).unwrap_or_default(), before.1.remove(key).unwrap_or_default());
+        let (ours_now, theirs_now) = (of_key(&now.0, hash), of_key(&now.1, hash));
+        if ours_now == theirs_now {
+            continue;
+        }
+        if ours_now != ordered(method.of_rows(&ours)) || theirs_now != ordered(method.of_rows(&theirs)) {
+            note(&mut told.summary.unverifiable, "in-motion", 1);
+            continue;
+        }
+        let difference = difference(key, &ours, &theirs);
+        told.take(settings, &difference, difference.finding(settings, &stores));
+    }
+    Ok(())
+}
+
+/// Of all rows with these keys, on both sides, in order.
+fn digests(
+    first: &mut dyn Table,
+    second: &mut dyn Table,
+    keys: &[Vec<String>],
+) -> Result<(Vec<Digest>, Vec<Digest>), DriftError> {
     first.begin()?;
     second.begin()?;
-    let found = (by_key(first.rows(keys)?), by_key(second.rows(keys)?));
+    let found = both(|| first.digests_of(keys).map(ordered), || second.digests_of(keys).map(ordered))?;
     first.end()?;
     second.end()?;
     Ok(found)
 }
 
-/// Looks again at what looked wrong.
-fn confirm(
-    settings: &Settings,
-    first: &mut dyn Table,
-    second: &mut dyn Table,
-    before: &Both,
-    method: Method,
-    told: &mut Told,
-) -> Result<(), DriftError> {
-    let keys: BTreeSet<Vec<String>> = before.0.keys().chain(before.1.keys()).cloned().collect();
-    let keys: Vec<Vec<String>> = keys.into_iter().collect();
-    let now = rows(first, second, &keys)?;
-    let shape = first.shape().clone();
-    let stores = Stores { first: first.name(), second: second.name(), shape: &shape, method };
-    for key in &keys {
-        let (ours, theirs) = (rows_of(&now.0, key), rows_of(&now.1, key));
-        if method.of_rows(ours) == method.of_rows(theirs) {
-            continue;
-        }
-        if ours != rows_of(&before.0, key) || theirs != rows_of(&before.1, key) {
-            note(&mut told.summary.unverifiable, "in-motion", 1);
-            continue;
-        }
-        let difference = difference(key, ours, theirs);
-        let finding = difference.finding(settings, &stores);
-        told.fixes.push(Fix::new(&finding, key, difference.expected, difference.actual));
-        say::count(&mut told.summary, &finding);
-        told.findings.push(finding);
-    }
-    Ok(())
+fn ordered(mut digests: Vec<Digest>) -> Vec<Digest> {
+    digests.sort_unstable();
+    digests
+}
+
+/// Those of one key, of all in order.
+fn of_key(digests: &[Digest], key: u64) -> &[Digest] {
+    let from = digests.partition_point(|digest| digest.key < key);
+    let until = digests.partition_point(|digest| digest.key <= key);
+    &digests[from..until]
 }
 
 fn difference<'a>(key: &'a [String], ours: &'a [Row], theirs: &'a [Row]) -> Difference<'a> {

@@ -76,6 +76,44 @@ fn few_differences_among_many_rows_are_found_by_cells() {
     assert!(summary["table_bytes"].as_u64().expect("a number") < 400_000, "{summary:#}");
 }
 
+/// Twenty thousand keys leave hardly a bucket that agrees; buckets that are kept as finer ones tell how many keys they are.
+#[test]
+fn differences_in_every_bucket_are_found_by_cells_too() {
+    let (mut a, mut b) = pair("everywhere");
+    let more = "INSERT INTO items SELECT i, i % 97, i / 7.0, NULL, NULL FROM generate_series(20001, 200000) i";
+    a.batch_execute(more).expect("rows");
+    b.batch_execute(more).expect("rows");
+    b.batch_execute("UPDATE items SET cust = cust + 1 WHERE id % 10 = 0; DELETE FROM items WHERE id % 40 = 1")
+        .expect("differences");
+    let said = compare("everywhere", &["--max-findings", "10"]);
+    said.must_exit(1);
+    let summary = said.drift_summary();
+    assert!(summary["located_by"].as_str().is_some_and(|how| how.starts_with("cells")), "{summary:#}");
+    assert_eq!(summary["suspects"], 25_000);
+    assert!(summary["table_bytes"].as_u64().expect("a number") < 4_000_000, "digests are 10 MB: {summary:#}");
+}
+
+/// More rows differ than their keys make expect: twice as many cells hold them.
+#[test]
+fn cells_that_were_too_few_are_doubled() {
+    let (mut a, mut b) = pair("repeated");
+    let more = "ALTER TABLE items DROP CONSTRAINT items_pkey; INSERT INTO items SELECT i, 1, copy, NULL, NULL \
+                FROM generate_series(20001, 40000) i, generate_series(1, 3) copy";
+    a.batch_execute(more).expect("rows");
+    b.batch_execute(more).expect("rows");
+    b.batch_execute("UPDATE items SET cust = 2 WHERE id > 20000 AND id % 100 = 0").expect("differences");
+    let url =
+        |side: &str| format!("{}?table=items&key=id", server::shared().url_as("audit", &format!("repeated_{side}")));
+    let said = drift(&[&url("a"), &url("b")]);
+    said.must_exit(1);
+    let summary = said.drift_summary();
+    assert_eq!((&summary["differs"], &summary["suspects"]), (&200.into(), &200.into()));
+    let cells =
+        summary["located_by"].as_str().and_then(|how| how.strip_prefix("cells(")?.strip_suffix(')')?.parse().ok());
+    // 200 keys that have one row each are told by some 850.
+    assert!(cells.is_some_and(|cells: u64| (1_500..2_000).contains(&cells)), "{summary:#}");
+}
+
 /// In steps of blocks the sums are those of the whole, and take their time.
 #[test]
 fn a_table_can_be_read_slowly() {

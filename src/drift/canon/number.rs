@@ -132,6 +132,9 @@ pub fn integer(text: &str, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
 
 /// With `scale` digits behind the point, or with as few as it needs.
 pub fn decimal(text: &str, scale: Option<u16>, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
+    if scale.is_some_and(|scale| as_written(text, usize::from(scale), out)) {
+        return Ok(Canonical::Exact);
+    }
     if let Some(special) = special(text) {
         out.extend_from_slice(special.as_bytes());
         return Ok(Canonical::Exact);
@@ -148,6 +151,26 @@ pub fn decimal(text: &str, scale: Option<u16>, out: &mut Vec<u8>) -> Result<Cano
         }
     }
     Ok(Canonical::Exact)
+}
+
+/// Most numbers are written as they are printed, but for zeros behind the last digit. False where it is another one.
+fn as_written(text: &str, scale: usize, out: &mut Vec<u8>) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_usual = match whole.as_bytes() {
+        b"0" => true,
+        [b'1'..=b'9', rest @ ..] | [b'-', b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !is_usual || whole.len() > 40 || fraction.len() > scale || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    out.extend_from_slice(whole.as_bytes());
+    if scale > 0 {
+        out.push(b'.');
+        out.extend_from_slice(fraction.as_bytes());
+        out.resize(out.len() + scale - fraction.len(), b'0');
+    }
+    true
 }
 
 /// A number inside `jsonb`: with the digits it was written with.
@@ -251,6 +274,20 @@ mod tests {
         }
         assert!(said(|out| decimal("0.005", Some(2), out)).unwrap().1, "a digit was lost");
         assert!(!said(|out| decimal("0.500", Some(2), out)).unwrap().1, "zeros are none");
+    }
+
+    proptest::proptest! {
+        /// The oracle goes digit by digit.
+        #[test]
+        fn what_is_copied_is_what_is_computed(text in "-?(0|[1-9][0-9]{0,12}|0[0-9]{1,3})([.][0-9]{0,6})?(e[0-9])?", scale in 0..8_u16) {
+            let mut number = Decimal::parse(&text).unwrap();
+            let is_narrowed = number.round(i64::from(scale));
+            let expected = said(|out| {
+                number.write(i64::from(scale), out);
+                Ok(if is_narrowed { Canonical::Narrowed } else { Canonical::Exact })
+            });
+            proptest::prop_assert_eq!(said(|out| decimal(&text, Some(scale), out)), expected);
+        }
     }
 
     /// Answers of PostgreSQL 15.18.

@@ -25,6 +25,7 @@ use super::digest::{Digest, Method};
 use super::place::Place;
 use super::repair::Fix;
 use super::shape::{Row, Shape};
+use super::sums::Sums;
 use super::{DriftError, Part};
 use crate::engine::Progress;
 
@@ -61,20 +62,6 @@ pub fn open(place: &Place, chosen: &Chosen, limits: &Limits) -> Result<Box<dyn T
     })
 }
 
-/// Rows of one bucket: how many, and the sum of their hashes modulo 2^64.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum {
-    pub count: i64,
-    pub sum: u64,
-}
-
-impl Sum {
-    pub fn add(&mut self, row: u64, sign: i64) {
-        self.count += sign;
-        self.sum = if sign < 0 { self.sum.wrapping_sub(row) } else { self.sum.wrapping_add(row) };
-    }
-}
-
 pub trait Table: Send {
     /// As messages name it.
     fn name(&self) -> &str;
@@ -108,27 +95,23 @@ pub trait Table: Send {
 
     fn end(&mut self) -> Result<(), DriftError>;
 
-    /// One sum for each bucket.
-    fn sums(&mut self) -> Result<Vec<Sum>, DriftError>;
-
-    /// The same of some buckets; a store that cannot leave the others out adds them up in vain.
-    fn sums_of(&mut self, part: Part) -> Result<Vec<Sum>, DriftError> {
-        let mut sums = self.sums()?;
-        sums.iter_mut().enumerate().filter(|(bucket, _)| !part.has(*bucket)).for_each(|(_, sum)| *sum = Sum::default());
-        Ok(sums)
-    }
+    /// All rows added up; a store that cannot leave other buckets out adds them up in vain.
+    fn sums(&mut self, part: Part) -> Result<Sums, DriftError>;
 
     /// What these laws add up to over the rows of this part, one after the other.
     fn totals(&mut self, laws: &[Bound], part: Part) -> Result<Vec<Totals>, DriftError>;
 
-    /// The rows of these buckets in cells; `None` when the database cannot fill cells.
-    fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError>;
+    /// The rows of these buckets in cells.
+    fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Cells, DriftError>;
 
     /// The rows of these buckets.
     fn digests(&mut self, buckets: &[usize], take: &mut dyn FnMut(Digest)) -> Result<(), DriftError>;
 
     /// Rows with these keys, in canonical texts. A key may have none, or several.
     fn rows(&mut self, keys: &[Vec<String>]) -> Result<Vec<Row>, DriftError>;
+
+    /// Digests of the rows with these keys, by the method that was set.
+    fn digests_of(&mut self, keys: &[Vec<String>]) -> Result<Vec<Digest>, DriftError>;
 
     /// Rows whose key has one of these hashes; reads all of the table.
     fn rows_by_hash(&mut self, keys: &[u64]) -> Result<Vec<Row>, DriftError>;

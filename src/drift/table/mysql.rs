@@ -17,15 +17,16 @@ use ::mysql::{Conn, Error, Params, Row as SqlRow, Value};
 use self::connect::Login;
 use self::statement::{SqlColumn, Statements, quoted};
 use super::stream::{self, Scan};
-use super::{Chosen, Limits, Sum, Table};
+use super::{Chosen, Limits, Table};
 use crate::drift::canon::Type;
-use crate::drift::cells::{Cells, PARTS};
+use crate::drift::cells::{Cell, Cells, PARTS};
 use crate::drift::conserve::law::Bound;
 use crate::drift::conserve::total::Totals;
-use crate::drift::digest::{BUCKETS, Digest, Method, Spans};
+use crate::drift::digest::{Digest, Method, Spans};
 use crate::drift::place::MysqlPlace;
 use crate::drift::repair::Fix;
 use crate::drift::shape::{Column, Row, Shape};
+use crate::drift::sums::{Sum, Sums};
 use crate::drift::{DriftError, Part};
 
 /// What a table is asked for at most at once.
@@ -299,15 +300,13 @@ impl Table for Mysql {
         self.conn.query_drop("COMMIT").map_err(|error| self.wrong(&error))
     }
 
-    fn sums(&mut self) -> Result<Vec<Sum>, DriftError> {
+    fn sums(&mut self, part: Part) -> Result<Sums, DriftError> {
         if !self.is_hashed_there() {
-            return stream::sums(self);
+            return stream::sums(self, part);
         }
-        let mut sums = vec![Sum::default(); BUCKETS];
-        self.numbers(&self.statements.sums(), &mut |[bucket, count, sum]| {
-            if let Some(place) = sums.get_mut(bucket as usize) {
-                *place = Sum { count: count as i64, sum };
-            }
+        let mut sums = Sums::new(part);
+        self.numbers(&self.statements.sums(), &mut |[group, count, sum]| {
+            sums.add_group(group as usize, Sum { count: count as i64, sum });
         })?;
         Ok(sums)
     }
@@ -321,18 +320,18 @@ impl Table for Mysql {
         laws.iter().map(|law| self.totals_of(law, part)).collect()
     }
 
-    fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {
+    fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Cells, DriftError> {
         if !self.is_hashed_there() {
-            return stream::cells(self, buckets, size).map(Some);
+            return stream::cells(self, buckets, size);
         }
         let mut cells = Cells::new(size, self.method);
         self.numbers(&self.statements.cells(buckets, size), &mut |[part, place, count, key, row, check]| {
             let index = part as usize % PARTS * size + place as usize;
             if let Some(cell) = cells.cell(index) {
-                (cell.count, cell.key, cell.row, cell.check) = (count as i64, key, row, check);
+                *cell = Cell::told([count, key, row, check]);
             }
         })?;
-        Ok(Some(cells))
+        Ok(cells)
     }
 
     fn digests(&mut self, buckets: &[usize], take: &mut dyn FnMut(Digest)) -> Result<(), DriftError> {
@@ -358,6 +357,10 @@ impl Table for Mysql {
         let wanted: HashSet<&Vec<String>> = keys.iter().collect();
         rows.retain(|row| wanted.contains(&row.keys));
         Ok(rows)
+    }
+
+    fn digests_of(&mut self, keys: &[Vec<String>]) -> Result<Vec<Digest>, DriftError> {
+        Ok(self.method.of_rows(&self.rows(keys)?))
     }
 
     fn rows_by_hash(&mut self, hashes: &[u64]) -> Result<Vec<Row>, DriftError> {

@@ -5,6 +5,7 @@ pub mod pace;
 mod packed;
 mod repair;
 mod replicas;
+mod texts;
 mod totals;
 
 use std::sync::Arc;
@@ -16,24 +17,23 @@ use ::postgres::{Client, Config};
 
 use self::pace::Throttle;
 use self::replicas::Ends;
+use super::Table;
 use super::connect;
 use super::statement::{Statements, quoted};
 pub use super::{Chosen, Limits};
-use super::{Sum, Table};
 use crate::drift::cells::Cells;
 use crate::drift::conserve::law::Bound;
 use crate::drift::conserve::total::Totals;
 use crate::drift::cut::{Snapshot, parse_lsn};
-use crate::drift::digest::{BUCKETS, Digest, Method};
+use crate::drift::digest::{Digest, Method};
 use crate::drift::hash::{hash_int, hash_text};
 use crate::drift::place::PostgresPlace;
 use crate::drift::repair::Fix;
 use crate::drift::shape::{Column, Row, Shape};
+use crate::drift::sums::Sums;
 use crate::drift::{DriftError, Part};
 use crate::engine::Progress;
 
-/// What a table is asked for at most at once.
-const ASKED: usize = 2_000;
 const SILENCE: Duration = Duration::from_secs(30);
 /// Since then jsonb, hashes and `trim_scale` are as they are used here.
 const OLDEST: i32 = 130_000;
@@ -172,45 +172,6 @@ impl Postgres {
     fn refused(&self, why: String, hint: &str) -> DriftError {
         DriftError::Database { store: self.name.clone(), why, hint: hint.to_owned() }
     }
-
-    /// Adds what a statement says of each bucket; how many rows it were.
-    fn add(&mut self, statement: &str, sums: &mut [Sum]) -> Result<u64, DriftError> {
-        let packed: Option<Vec<u8>> = self.one(statement, &[])?;
-        let packed = packed.unwrap_or_default();
-        self.bytes += packed.len() as u64;
-        let mut rows = 0;
-        for (bucket, [count, sum]) in packed::rows(&packed, 2) {
-            if let Some(place) = sums.get_mut(bucket) {
-                rows += count;
-                *place = Sum { count: place.count + count as i64, sum: place.sum.wrapping_add(sum) };
-            }
-        }
-        Ok(rows)
-    }
-
-    /// Rows of a select over all columns.
-    fn texts(
-        &mut self,
-        statement: &str,
-        values: &[&(dyn ToSql + Sync)],
-        rows: &mut Vec<Row>,
-    ) -> Result<(), DriftError> {
-        let found = self.client.query(statement, values).map_err(|error| self.wrong(&error))?;
-        let keys = self.shape.keys.len();
-        for row in found {
-            let mut taken = Row { keys: Vec::with_capacity(keys), values: Vec::new() };
-            for index in 0..row.len() {
-                let text: Option<String> = self.get(&row, index)?;
-                self.bytes += text.as_ref().map_or(0, String::len) as u64 + 4;
-                match (index < keys, text) {
-                    (true, text) => taken.keys.push(text.unwrap_or_default()),
-                    (false, text) => taken.values.push(text),
-                }
-            }
-            rows.push(taken);
-        }
-        Ok(())
-    }
 }
 
 /// `HOST:PORT/DATABASE TABLE`, without a role or a password.
@@ -284,12 +245,8 @@ impl Table for Postgres {
         self.client.batch_execute("COMMIT").map_err(|error| self.wrong(&error))
     }
 
-    fn sums(&mut self) -> Result<Vec<Sum>, DriftError> {
-        self.sums_of(Part::WHOLE)
-    }
-
-    fn sums_of(&mut self, part: Part) -> Result<Vec<Sum>, DriftError> {
-        let mut sums = vec![Sum::default(); BUCKETS];
+    fn sums(&mut self, part: Part) -> Result<Sums, DriftError> {
+        let mut sums = Sums::new(part);
         self.in_steps(|table, blocks| table.add(&table.statements.sums(part, blocks), &mut sums))?;
         Ok(sums)
     }
@@ -298,18 +255,11 @@ impl Table for Postgres {
         laws.iter().map(|law| self.totals_of(law, part)).collect()
     }
 
-    fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {
+    fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Cells, DriftError> {
         self.wait_for_replicas()?;
-        let packed: Option<Vec<u8>> = self.one(&self.statements.cells(), &[&packed::bits(buckets), &(size as i64)])?;
-        let packed = packed.unwrap_or_default();
-        self.bytes += packed.len() as u64;
         let mut cells = Cells::new(size, self.statements.method);
-        for (index, [count, key, row, check]) in packed::rows(&packed, 4) {
-            if let Some(cell) = cells.cell(index) {
-                (cell.count, cell.key, cell.row, cell.check) = (count as i64, key, row, check);
-            }
-        }
-        Ok(Some(cells))
+        self.fill(buckets, size, &mut cells)?;
+        Ok(cells)
     }
 
     fn digests(&mut self, buckets: &[usize], take: &mut dyn FnMut(Digest)) -> Result<(), DriftError> {
@@ -330,22 +280,29 @@ impl Table for Postgres {
     }
 
     fn rows(&mut self, keys: &[Vec<String>]) -> Result<Vec<Row>, DriftError> {
-        // A database of another encoding may not even be asked for a text that it cannot hold.
-        let (keys, foreign): (Vec<&Vec<String>>, Vec<&Vec<String>>) =
-            keys.iter().partition(|key| self.statements.is_utf8 || key.iter().all(|text| text.is_ascii()));
+        let (keys, foreign) = self.split(keys);
         let mut rows = match foreign.is_empty() {
             true => Vec::new(),
             false => self.rows_by_hash(&self.statements.method.keys(foreign))?,
         };
         let statement = self.statements.rows();
-        for asked in keys.chunks(ASKED) {
-            let columns: Vec<Vec<&str>> = (0..self.shape.keys.len())
-                .map(|column| asked.iter().map(|key| key.get(column).map_or("", String::as_str)).collect())
-                .collect();
-            let values: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
-            self.texts(&statement, &values, &mut rows)?;
-        }
+        self.asked(&keys, |table, values| table.texts(&statement, values, &mut rows))?;
         Ok(rows)
+    }
+
+    fn digests_of(&mut self, keys: &[Vec<String>]) -> Result<Vec<Digest>, DriftError> {
+        let (keys, foreign) = self.split(keys);
+        let method = self.statements.method;
+        let mut digests = match foreign.is_empty() {
+            true => Vec::new(),
+            false => method.of_rows(&self.rows_by_hash(&method.keys(foreign))?),
+        };
+        let statement = self.statements.digests_of();
+        self.asked(&keys, |table, values| {
+            digests.append(&mut table.digests_by(&statement, values)?);
+            Ok(())
+        })?;
+        Ok(digests)
     }
 
     fn rows_by_hash(&mut self, keys: &[u64]) -> Result<Vec<Row>, DriftError> {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, Error, OpenFlags};
 use self::value::SqlColumn;
 use super::statement::quoted;
 use super::stream::{self, Scan};
-use super::{Chosen, Limits, Sum, Table};
+use super::{Chosen, Limits, Table};
 use crate::drift::canon::Type;
 use crate::drift::cells::Cells;
 use crate::drift::conserve::law::Bound;
@@ -19,6 +19,7 @@ use crate::drift::conserve::total::Totals;
 use crate::drift::digest::{Digest, Method, Spans};
 use crate::drift::place::SqlitePlace;
 use crate::drift::shape::{Row, Shape};
+use crate::drift::sums::Sums;
 use crate::drift::{DriftError, Part};
 
 /// How long to wait for a writer that holds the file.
@@ -196,16 +197,16 @@ impl Table for Sqlite {
         self.connection.execute_batch("COMMIT").map_err(|error| self.wrong(&error))
     }
 
-    fn sums(&mut self) -> Result<Vec<Sum>, DriftError> {
-        stream::sums(self)
+    fn sums(&mut self, part: Part) -> Result<Sums, DriftError> {
+        stream::sums(self, part)
     }
 
     fn totals(&mut self, laws: &[Bound], part: Part) -> Result<Vec<Totals>, DriftError> {
         stream::totals(self, laws, part)
     }
 
-    fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Option<Cells>, DriftError> {
-        stream::cells(self, buckets, size).map(Some)
+    fn cells(&mut self, buckets: &[usize], size: usize) -> Result<Cells, DriftError> {
+        stream::cells(self, buckets, size)
     }
 
     fn digests(&mut self, buckets: &[usize], take: &mut dyn FnMut(Digest)) -> Result<(), DriftError> {
@@ -214,6 +215,10 @@ impl Table for Sqlite {
 
     fn rows(&mut self, keys: &[Vec<String>]) -> Result<Vec<Row>, DriftError> {
         stream::rows(self, keys)
+    }
+
+    fn digests_of(&mut self, keys: &[Vec<String>]) -> Result<Vec<Digest>, DriftError> {
+        Ok(self.method.of_rows(&self.rows(keys)?))
     }
 
     fn rows_by_hash(&mut self, hashes: &[u64]) -> Result<Vec<Row>, DriftError> {

@@ -5,6 +5,12 @@ use crate::drift::Part;
 use crate::drift::canon::Type;
 use crate::drift::cells::{CHECK_SEED, PART_BITS};
 use crate::drift::digest::{BUCKETS, KEY_SEED, MASKED, Method};
+use crate::drift::sums::{FINER_BITS, SAMPLED};
+
+/// Bytes of the numbers in packed answers.
+pub const SUM: [usize; 3] = [2, 4, 8];
+pub const CELL: [usize; 5] = [3, 4, 8, 8, 4];
+pub const DIGEST: [usize; 2] = [8, 8];
 
 /// A column as SQL sees it.
 #[derive(Clone, Debug)]
@@ -105,13 +111,15 @@ impl Statements {
         md5_half(&hashed)
     }
 
-    /// Bucket, count and sum of each bucket, packed: 2, 8 and 8 bytes.
+    /// Group, count and sum of each group, packed as [`SUM`]. By bucket, those that are kept as finer ones by these. More rows
+    /// than the bytes of a count hold are an error of the server's, never another number.
     pub fn sums(&self, part: Part, blocks: Option<Blocks>) -> String {
         let last = BUCKETS - 1;
         format!(
-            "SELECT string_agg(int2send(b::int2) || int8send(n) || int8send(s), ''::bytea) FROM \
-             (SELECT k & {last} AS b, count(*) AS n, {} AS s FROM {} GROUP BY 1) AS buckets",
-            wrapped("h"),
+            "SELECT string_agg(substr(int4send(b::int), 3) || int4send(n::int) || int8send(s), ''::bytea) FROM \
+             (SELECT k & CASE WHEN k & {last} < {SAMPLED} THEN {FINER_BITS} ELSE {last} END AS b, count(*) AS n, {} AS s \
+             FROM {} GROUP BY 1) AS buckets",
+            wrapped("sum(h)"),
             self.hashed(&self.within(part, blocks))
         )
     }
@@ -145,22 +153,34 @@ impl Statements {
         }
     }
 
-    /// `$1`: buckets, a bit for each; `$2`: cells in a part. Index, count and three sums of each cell, packed: 4 and four times 8 bytes.
+    /// `$1`: buckets, a bit for each; `$2`: cells in a part. Index, count and three sums of each cell, packed as [`CELL`]: of count
+    /// and check the lower half.
     pub fn cells(&self) -> String {
         let check = match self.method {
             Method::Chain => format!("hashint8extended(k # h, {CHECK_SEED})"),
             Method::Md5 => md5_half("to_hex(k # h)"),
         };
-        // Each `OFFSET 0` keeps what is inside from being computed again for every use of it outside.
+        let place = |part: u32| {
+            format!(
+                "((((h >> {}) & {}) * $2::bigint) >> {PART_BITS})::int AS p{part}",
+                PART_BITS * part,
+                (1 << PART_BITS) - 1
+            )
+        };
+        // In one pass for all three parts. Each `OFFSET 0` keeps what is inside from being computed again for every use of it outside.
         format!(
-            "SELECT string_agg(int4send(cell) || int8send(n) || int8send(k) || int8send(h) || int8send(c), ''::bytea) FROM \
-             (SELECT (part * $2::bigint + ((((h >> ({PART_BITS} * part)) & {}) * $2::bigint) >> {PART_BITS}))::int AS cell, \
-             count(*) AS n, {} AS k, {} AS h, {} AS c FROM (SELECT k, h, {check} AS c FROM \
-             (SELECT k, h FROM {} OFFSET 0) AS once OFFSET 0) AS checked, (VALUES (0), (1), (2)) AS parts(part) GROUP BY 1) AS cells",
-            (1 << PART_BITS) - 1,
-            wrapped("k"),
-            wrapped("h"),
-            wrapped("c"),
+            "SELECT string_agg(substr(int4send(cell), 2) || substr(int8send(n), 5) || int8send(k) || int8send(h) || substr(int8send(c), 5), ''::bytea) \
+             FROM (SELECT coalesce(p0, p1 + $2::bigint, p2 + 2 * $2::bigint)::int AS cell, count(*) AS n, {} AS k, {} AS h, \
+             sum(c0) + (count(*) << 31) AS c FROM (SELECT {}, {}, {}, {}, {}, {} FROM \
+             (SELECT k, h FROM {} OFFSET 0) AS once OFFSET 0) AS placed GROUP BY GROUPING SETS ((p0), (p1), (p2))) AS cells",
+            sum_of_halves("k"),
+            sum_of_halves("h"),
+            place(0),
+            place(1),
+            place(2),
+            halves("k"),
+            halves("h"),
+            lower_half(&check, "c"),
             self.hashed(&format!(" WHERE get_bit($1::bytea, (({}) & {})::int) = 1", self.key(), BUCKETS - 1)),
         )
     }
@@ -184,6 +204,16 @@ impl Statements {
 
     /// `$1` …: one array of texts for each column of the key.
     pub fn rows(&self) -> String {
+        format!("{}{}", self.selected(), self.asked())
+    }
+
+    /// The same rows as hashes of key and row, packed as [`DIGEST`].
+    pub fn digests_of(&self) -> String {
+        let hashed = self.hashed(&self.asked());
+        format!("SELECT string_agg(int8send(k) || int8send(h), ''::bytea) FROM {hashed}")
+    }
+
+    fn asked(&self) -> String {
         // By the column itself, so that an index serves; by its text where equality of the column is no equality of bytes.
         let side =
             |key: &SqlColumn| if key.is_exact { key.name.clone() } else { format!("{} COLLATE \"C\"", key.text()) };
@@ -197,8 +227,7 @@ impl Statements {
         };
         let casts: Vec<String> = self.keys.iter().zip(&names).map(cast).collect();
         format!(
-            "{} WHERE ({}) IN (SELECT {} FROM unnest({}) AS wanted({}))",
-            self.selected(),
+            " WHERE ({}) IN (SELECT {} FROM unnest({}) AS wanted({}))",
             keys.join(", "),
             casts.join(", "),
             arrays.join(", "),
@@ -217,10 +246,24 @@ fn md5_half(text: &str) -> String {
     format!("('x' || substr(md5({text}), 1, 16))::bit(64)::bigint")
 }
 
-/// A sum of numbers modulo 2^64, as a signed number.
+/// A number modulo 2^64, as a signed one.
 fn wrapped(number: &str) -> String {
     let (half, all) = (1_u128 << 63, 1_u128 << 64);
-    format!("((sum({number}) % {all} + {}) % {all} - {half})::bigint", all + half)
+    format!("(({number} % {all} + {}) % {all} - {half})::bigint", all + half)
+}
+
+/// A number in two that the server adds up far faster where there are many sums: the lower one is less by 2^31, to have a sign.
+fn halves(number: &str) -> String {
+    format!("({number} >> 32)::int4 AS {number}1, {}", lower_half(number, number))
+}
+
+fn lower_half(number: &str, name: &str) -> String {
+    format!("(({number} & {}) - {})::int4 AS {name}0", u32::MAX, 1_u32 << 31)
+}
+
+/// The sum of numbers in halves, modulo 2^64.
+fn sum_of_halves(name: &str) -> String {
+    wrapped(&format!("(sum({name}1) * {}::numeric + sum({name}0) + (count(*) << 31))", 1_u64 << 32))
 }
 
 fn chained(text: &str, seed: &str) -> String {

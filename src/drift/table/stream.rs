@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::Sum;
 use crate::drift::cells::Cells;
 use crate::drift::conserve::law::{Bound, Sign};
 use crate::drift::conserve::total::Totals;
 use crate::drift::digest::{BUCKETS, Digest, Method, Spans, bucket_of};
 use crate::drift::shape::Row;
+use crate::drift::sums::Sums;
 use crate::drift::{DriftError, Part};
 
 pub trait Scan {
@@ -18,13 +18,10 @@ pub trait Scan {
     fn hashing(&self) -> (Method, usize);
 }
 
-pub fn sums(table: &mut dyn Scan) -> Result<Vec<Sum>, DriftError> {
+pub fn sums(table: &mut dyn Scan, part: Part) -> Result<Sums, DriftError> {
     let (method, keys) = table.hashing();
-    let mut sums = vec![Sum::default(); BUCKETS];
-    table.scan(&mut |spans| {
-        let digest = method.of(spans, keys);
-        sums[bucket_of(digest.key)].add(digest.row, 1);
-    })?;
+    let mut sums = Sums::new(part);
+    table.scan(&mut |spans| sums.add(method.of(spans, keys), 1))?;
     Ok(sums)
 }
 

@@ -6,6 +6,7 @@ use crate::drift::Part;
 use crate::drift::canon::{Type, hex, json, number};
 use crate::drift::cells::PART_BITS;
 use crate::drift::digest::BUCKETS;
+use crate::drift::sums::{FINER_BITS, SAMPLED};
 
 /// What a column is in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,10 +217,12 @@ impl Statements {
         format!("SELECT {key} AS k, {row} AS h FROM {}", self.table)
     }
 
+    /// By bucket, those that are kept as finer ones by these.
     pub fn sums(&self) -> String {
         let last = BUCKETS - 1;
         format!(
-            "SELECT k & {last}, count(*), cast(sum(h) AS char) FROM ({}) AS hashed GROUP BY k & {last} ORDER BY NULL",
+            "SELECT k & if(k & {last} < {SAMPLED}, {FINER_BITS}, {last}) AS b, count(*), cast(sum(h) AS char) \
+             FROM ({}) AS hashed GROUP BY b ORDER BY NULL",
             self.hashed()
         )
     }
