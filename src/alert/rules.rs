@@ -38,7 +38,7 @@ const BUILT_IN: &[(&[&str], Severity, Duration)] = &[
     (&["retention-overrun", "conflict", "checksum-failure", "epoch-regression"], Severity::Critical, Duration::ZERO),
     (&["topic-reset", "audit-gap", "alert-state-lost"], Severity::Critical, Duration::ZERO),
     (
-        &["missing-stage", "stage-mismatch", "slo-burn", "missing", "differs", "stale", "extra"],
+        &["missing-stage", "stage-mismatch", "slo-burn", "missing", "differs", "stale", "extra", "lost-change"],
         Severity::Critical,
         Duration::ZERO,
     ),

@@ -59,15 +59,17 @@ pub enum Kind {
     Differs,
     /// In both stores; the second holds an older version.
     Stale,
+    /// What a change event says its row was before is not what the event before it left.
+    LostChange,
     /// sordini itself missed a range or dropped state.
     AuditGap,
 }
 
 impl Kind {
-    /// What only a comparison of two stores can find.
+    /// In what two stores can differ.
     pub const OF_STORES: [Kind; 4] = [Kind::Missing, Kind::Extra, Kind::Differs, Kind::Stale];
 
-    pub const ALL: [Kind; 25] = [
+    pub const ALL: [Kind; 26] = [
         Kind::SequenceGap,
         Kind::HeadLoss,
         Kind::TailLoss,
@@ -92,12 +94,14 @@ impl Kind {
         Kind::Extra,
         Kind::Differs,
         Kind::Stale,
+        Kind::LostChange,
         Kind::AuditGap,
     ];
 
     /// What an audit of topics can find.
     pub fn of_audits() -> impl Iterator<Item = Kind> {
-        Kind::ALL.into_iter().filter(|kind| !Kind::OF_STORES.contains(kind))
+        let is_of_comparisons = |kind: &Kind| Kind::OF_STORES.contains(kind) || *kind == Kind::LostChange;
+        Kind::ALL.into_iter().filter(move |kind| !is_of_comparisons(kind))
     }
 
     /// The name used in JSON, reports and metrics.
@@ -127,6 +131,7 @@ impl Kind {
             Kind::Extra => "extra",
             Kind::Differs => "differs",
             Kind::Stale => "stale",
+            Kind::LostChange => "lost-change",
             Kind::AuditGap => "audit-gap",
         }
     }

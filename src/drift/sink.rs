@@ -5,9 +5,10 @@
 //! record between the two must be exactly what the topic says; one with such records may be any of them. A sink that crashes
 //! and writes again only goes back to records above its committed offset.
 //!
-//! `captured`: the other way round, where the topic holds the changes of the table.
+//! `captured`: the other way round, where the topic holds the changes of the table. `lost`: changes that the topic never had.
 
 mod captured;
+mod lost;
 pub mod tail;
 mod take;
 
@@ -25,7 +26,7 @@ use super::localise::{Localised, Side, localise};
 use super::place::TopicPlace;
 use super::repair::Fix;
 use super::say::{self, Difference, Stores};
-use super::shape::{Rows, by_key, rows_of};
+use super::shape::{Rows, Shape, by_key, rows_of};
 use super::table::{Sum, Table};
 use super::topic::{self, Opened, Read};
 use super::verdict::{Verdict, judge};
@@ -36,6 +37,7 @@ use crate::audit::finding::Grade;
 use crate::audit::verdict::{Report, Unread};
 use crate::engine::{Progress, now_ms};
 use crate::source::{PartitionInfo, Properties, Start};
+use lost::{Doubted, Search};
 use take::{FoldTake, Taken};
 
 pub fn compare(
@@ -47,10 +49,11 @@ pub fn compare(
     let began = Instant::now();
     let mut sink = Sink::new(settings, place, table.method(), progress);
     sink.is_captured = settings.group.is_none() && captured::is_captured_from(table, place, &sink.properties)?;
-    let (mut told, suspects) = match &settings.named {
+    let Look { mut told, suspects, doubted } = match &settings.named {
         Some(named) => sink.named(table, &named.keys(table.shape())?),
         None => sink.first_look(table)?,
     };
+    sink.search(table.shape()).run(&doubted, &mut told)?;
     if !suspects.is_empty() && !progress.is_stopped() {
         if settings.named.is_none() {
             super::pause(settings, progress);
@@ -84,6 +87,14 @@ struct Bracket {
     cuts: Vec<Cut>,
     opened: Opened,
     claim: Claim,
+}
+
+/// What a look at everything said.
+struct Look {
+    told: Told,
+    /// Keys on which the stores may differ, and keys of which the topic may lack a change.
+    suspects: BTreeSet<u64>,
+    doubted: Doubted,
 }
 
 impl<'a> Sink<'a> {
@@ -122,27 +133,27 @@ impl<'a> Sink<'a> {
         Ok(Bracket { sight: Sight::Offsets(settled), cuts, opened, claim })
     }
 
-    fn first_look(&self, table: &mut dyn Table) -> Result<(Told, BTreeSet<u64>), DriftError> {
+    fn first_look(&self, table: &mut dyn Table) -> Result<Look, DriftError> {
         let mut wait = self.settings.settle;
         let until = Instant::now() + self.settings.wait;
         loop {
-            let (mut told, suspects) = self.look(table, wait)?;
-            let is_late = self.is_captured && told.summary.claim == Claim::Heuristic;
-            if is_late && suspects.is_empty() && told.read.unread.is_empty() {
+            let mut look = self.look(table, wait)?;
+            let is_late = self.is_captured && look.told.summary.claim == Claim::Heuristic;
+            if is_late && look.suspects.is_empty() && look.told.read.unread.is_empty() {
                 // Nothing can be missing from the topic where it says what the table says.
-                told.summary.claim = Claim::Exact;
-                return Ok((told, suspects));
+                look.told.summary.claim = Claim::Exact;
+                return Ok(look);
             }
             let left = until.saturating_duration_since(Instant::now());
             if !is_late || left.is_zero() || self.progress.is_stopped() {
-                return Ok((told, suspects));
+                return Ok(look);
             }
             wait = (wait * 2).min(left);
         }
     }
 
     /// What there is to tell when these keys are looked at, and no other.
-    fn named(&self, table: &dyn Table, keys: &[Vec<String>]) -> (Told, BTreeSet<u64>) {
+    fn named(&self, table: &dyn Table, keys: &[Vec<String>]) -> Look {
         let first = format!("topic {}", self.place.topic);
         let claim = if self.is_captured { Claim::Exact } else { Claim::Heuristic };
         let claim = if self.settings.group.is_some() { Claim::Bracketed } else { claim };
@@ -153,19 +164,23 @@ impl<'a> Sink<'a> {
         summary.located_by = "named".to_owned();
         let suspects = self.method.keys(keys).into_iter().collect();
         let (samples, findings, fixes) = Default::default();
-        (Told { read: Read::default(), summary, samples, findings, fixes }, suspects)
+        let told = Told { read: Read::default(), summary, samples, findings, fixes };
+        Look { told, suspects, doubted: Doubted::default() }
     }
 
     /// At everything; the keys that look wrong.
-    fn look(&self, table: &mut dyn Table, wait: Duration) -> Result<(Told, BTreeSet<u64>), DriftError> {
+    fn look(&self, table: &mut dyn Table, wait: Duration) -> Result<Look, DriftError> {
         let Bracket { sight, cuts, opened, claim } = self.bracket(table, wait)?;
         let shape = table.shape().clone();
         let fold = Fold::new(self.settings.memory_bytes);
+        let unlooked = lost::unlooked(self.place, &opened);
         // The database adds up while the topic is read.
         let ((read, takers), mut second) = std::thread::scope(|scope| {
             let adding = scope.spawn(|| table.sums_of(self.settings.part));
             let (fold, method, part) = (&fold, self.method, self.settings.part);
-            let read = opened.read(self.progress, || FoldTake::new(&shape, self.place, &sight, fold, method, part));
+            let taker =
+                || FoldTake::new(&shape, self.place, &sight, fold, method, part).with_befores(unlooked.is_none());
+            let read = opened.read(self.progress, taker);
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
             Ok::<_, DriftError>((read?, sums?))
         })?;
@@ -179,7 +194,9 @@ impl<'a> Sink<'a> {
         summary.snapshot = snapshot(&sight);
         summary.columns = shape.columns().map(|column| column.name.clone()).collect();
         summary.rows = second.iter().map(|sum| sum.count.max(0) as u64).sum();
+        summary.befores = lost::befores(unlooked, &taken.images);
         let (first, open) = sums_of(&fold, &mut summary)?;
+        let doubted = Doubted::new(fold.doubts(), &taken.images, self.settings.most_findings);
         // Keys in flight are judged one by one, and are in no sum.
         let keys: Vec<Vec<String>> = open.keys().filter_map(|key| taken.in_flight.get(key).cloned()).collect();
         let outside = self.method.of_rows(&table.rows(&keys)?);
@@ -194,7 +211,8 @@ impl<'a> Sink<'a> {
         summary.suspects = suspects.len() as u64;
         summary.located_by = format!("{how:?}").to_lowercase();
         taken.count(&shape, &mut summary);
-        Ok((Told { read, summary, samples: taken.samples, findings: Vec::new(), fixes: Vec::new() }, suspects))
+        let told = Told { read, summary, samples: taken.samples, findings: Vec::new(), fixes: Vec::new() };
+        Ok(Look { told, suspects, doubted })
     }
 
     /// Looks again at what looked wrong, under a new bracket, with all versions of each key.
@@ -245,6 +263,11 @@ impl<'a> Sink<'a> {
             told.findings.push(finding);
         }
         Ok(())
+    }
+
+    fn search<'s>(&'s self, shape: &'s Shape) -> Search<'s> {
+        let Self { settings, place, properties, method, progress, .. } = self;
+        Search { settings, place, properties, shape, method: *method, progress }
     }
 
     /// By their keys, and by the hashes of those that the topic never had.

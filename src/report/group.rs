@@ -139,7 +139,8 @@ pub fn severity(kind: Kind) -> u8 {
         | Kind::Burst
         | Kind::Missing
         | Kind::Differs
-        | Kind::Stale => 0,
+        | Kind::Stale
+        | Kind::LostChange => 0,
         Kind::Duplicate | Kind::UnexpectedRecord | Kind::RetryComb | Kind::Extra | Kind::AuditGap => 1,
         Kind::Reorder | Kind::TimestampRegression | Kind::EpochRegression => 2,
     }

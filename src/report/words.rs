@@ -44,6 +44,7 @@ pub fn meaning(group: &Group<'_>) -> &'static str {
         Kind::Extra => "the second store has it and the first does not",
         Kind::Differs => "the second store holds other content than the first",
         Kind::Stale => "the second store holds an older version than the first",
+        Kind::LostChange => "a change event never reached the topic: the next one of its key tells",
         Kind::AuditGap => "the audit itself missed a range or dropped state",
     }
 }

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use super::Tail;
 use crate::audit::drift::DriftSummary;
+use crate::audit::finding::Finding;
 use crate::audit::verdict::Unread;
 use crate::drift::cut::Sight;
 use crate::drift::follow::queue::Key;
 use crate::drift::history::{self, HistoryTake};
-use crate::drift::sink::{Bracket, Sink, unjudged};
+use crate::drift::sink::{Bracket, Look, Sink, unjudged};
 use crate::drift::table::Table;
 use crate::drift::topic::Read;
 use crate::drift::witness::Witness;
@@ -91,11 +92,16 @@ impl Tail {
         let (began, began_ms) = (Instant::now(), now_ms());
         let (settings, place) = (Settings { part: self.part, ..self.settings.clone() }, self.place.clone());
         let sink = Sink::new(&settings, &place, table.method(), progress);
-        let (told, mut suspects) = sink.look(table, settings.settle)?;
+        let Look { mut told, mut suspects, doubted } = sink.look(table, settings.settle)?;
+        sink.search(table.shape()).run(&doubted, &mut told)?;
         if progress.is_stopped() {
             return Ok(());
         }
-        let Told { read, mut summary, samples, .. } = told;
+        let Told { read, mut summary, samples, findings, .. } = told;
+        // What an event tells for ever is told once.
+        let is_new = |finding: &&Finding| !self.findings.contains_key(&finding.id);
+        self.news.extend(findings.iter().filter(is_new).cloned());
+        self.note(findings);
         limit(&settings, &mut suspects, &mut summary);
         self.is_trimmed = read.is_trimmed;
         // What is counted here is of this part, and is counted anew with it.
