@@ -3,32 +3,28 @@
 //!
 //! Only the topic is read for it. The table may agree by now: a later change has set right what the lost one left wrong.
 
+mod take;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::audit::coverage::Holes;
 use crate::audit::drift::Befores;
 use crate::audit::finding::{Finding, Kind, Sighting};
-use crate::drift::chain::{At, Broken, Chain, Known, Link};
-use crate::drift::digest::{Method, Spans, bucket_of};
+use crate::drift::chain::{At, Broken};
+use crate::drift::digest::{Method, bucket_of};
 use crate::drift::fold::Doubts;
 use crate::drift::images::Images;
 use crate::drift::place::{Form, TopicPlace};
-use crate::drift::record::change::{Before, Op};
-use crate::drift::record::{Parser, Says, Unusable};
-use crate::drift::say::Shown;
-use crate::drift::shape::{Row, Shape};
-use crate::drift::topic::{self, Opened, Read, Take};
+use crate::drift::record::change::Op;
+use crate::drift::say::{self, Shown};
+use crate::drift::shape::Shape;
+use crate::drift::topic::{self, Opened};
 use crate::drift::{DriftError, Settings, Told, note};
 use crate::engine::Progress;
-use crate::identify::hash::checksum;
 use crate::source::{Cleanup, Properties, Start};
-use crate::wire::Record;
-
-/// Events of one key that are told one by one.
-const MOST_OF_KEY: usize = 20;
+use take::{Lost, LostTake, Taken};
 
 /// Why nothing can be lost between two events of this topic, as far as anybody could see; `None` where it can.
 pub fn unlooked(place: &TopicPlace, opened: &Opened) -> Option<&'static str> {
@@ -87,12 +83,10 @@ impl Search<'_> {
         let (mut read, takers) = opened.read(self.progress, || LostTake::new(self, &doubted.keys))?;
         let mut all = Taken::default();
         takers.into_iter().for_each(|taker| all.add(taker.taken));
-        for (key, broken) in all.broken(&read) {
-            if broken.len() > MOST_OF_KEY {
-                note(&mut told.summary.unverifiable, "not-looked-at", 1);
-            }
-            told.findings
-                .extend(broken.iter().take(MOST_OF_KEY).map(|(partition, one)| self.finding(key, *partition, one)));
+        tracing::debug!(keys = doubted.keys.len(), "went through the events of keys in doubt");
+        for Lost { key, partition, broken, is_cut } in all.lost(&read) {
+            note(&mut told.summary.unverifiable, "not-looked-at", u64::from(is_cut));
+            told.findings.extend(broken.iter().map(|one| self.finding(key, partition, one)));
         }
         let is_lost = |finding: &&Finding| finding.kind == Kind::LostChange;
         told.summary.lost_changes = told.findings.iter().filter(is_lost).count() as u64;
@@ -107,7 +101,7 @@ impl Search<'_> {
         let (from, until) = (previous.offset, at.offset);
         let says = match (expected, actual) {
             (Some(_), Some(_)) => {
-                format!("was changed otherwise before the event at {until}: {}", crate::drift::say::changes(&columns))
+                format!("was changed otherwise before the event at {until}: {}", say::changes(&columns))
             }
             (Some(_), None) => format!("was gone before the event at {until}"),
             (None, _) => format!("was deleted and there again before the event at {until}"),
@@ -128,139 +122,6 @@ impl Search<'_> {
         finding.evidence.insert("between_ms".to_owned(), json!([previous.timestamp, at.timestamp]));
         finding
     }
-}
-
-/// Walks along the chains of some keys.
-struct LostTake<'s> {
-    keys: &'s BTreeSet<u64>,
-    shape: &'s Shape,
-    method: Method,
-    parser: Parser<'s>,
-    spans: Spans,
-    /// By partition: the last record that could not be read.
-    blind: BTreeMap<i32, i64>,
-    taken: Taken,
-}
-
-/// By key and partition.
-type Lanes<T> = BTreeMap<Vec<String>, BTreeMap<i32, T>>;
-
-#[derive(Default)]
-struct Taken {
-    lanes: Lanes<(Chain, Vec<Broken>)>,
-    images: BTreeMap<i32, Images>,
-    /// The table was emptied by an event that names no key.
-    is_truncated: bool,
-}
-
-impl<'s> LostTake<'s> {
-    fn new(search: &Search<'s>, keys: &'s BTreeSet<u64>) -> Self {
-        let mut parser = Parser::new(search.shape, search.place);
-        parser.wants_change = true;
-        let (shape, method) = (search.shape, search.method);
-        let (spans, blind, taken) = Default::default();
-        Self { keys, shape, method, parser, spans, blind, taken }
-    }
-
-    fn link(&self, says: &Says, record: &Record<'_>) -> Link {
-        let keys = self.shape.keys.len();
-        let at = At { offset: record.offset, timestamp: record.timestamp, checksum: checksum(record) };
-        let after = match says {
-            Says::Row if !self.parser.is_lacking => Known::Row(Row::of(&self.spans, keys)),
-            Says::Deleted => Known::Gone,
-            _ => Known::Nothing,
-        };
-        let Some(change) = &self.parser.change else {
-            return Link { at, place: None, op: Op::Delete, before: Known::Nothing, after };
-        };
-        let before = match change.before {
-            Before::Row => Known::Row(Row::of(&self.parser.before, keys)),
-            Before::None => Known::Gone,
-            Before::Untold => Known::Nothing,
-        };
-        Link { at, place: change.place, op: change.op, before, after }
-    }
-}
-
-impl Take for LostTake<'_> {
-    fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError> {
-        let says = match self.parser.read(record.key, record.value, &mut self.spans) {
-            Ok(Says::Nothing) => return Ok(()),
-            Ok(says) => says,
-            Err(why) => {
-                self.taken.is_truncated |= why == Unusable::Truncated;
-                self.blind.insert(partition, record.offset);
-                return Ok(());
-            }
-        };
-        let keys = self.shape.keys.len();
-        if let Some(change) = &self.parser.change {
-            self.taken.images.entry(partition).or_default().see(record.offset, change, &self.parser.before, keys);
-        }
-        if !self.keys.contains(&self.method.key(&self.spans, keys)) {
-            return Ok(());
-        }
-        let link = self.link(&says, record);
-        let key = Row::of(&self.spans, keys).keys;
-        let blind = self.blind.get(&partition).copied().unwrap_or(-1);
-        let (chain, broken) = self.taken.lanes.entry(key).or_default().entry(partition).or_default();
-        let found = chain.take(link, blind);
-        broken.extend(found.filter(|_| broken.len() <= MOST_OF_KEY));
-        Ok(())
-    }
-}
-
-impl Taken {
-    /// Each partition is read by one thread.
-    fn add(&mut self, other: Self) {
-        for (key, lanes) in other.lanes {
-            self.lanes.entry(key).or_default().extend(lanes);
-        }
-        self.images.extend(other.images);
-        self.is_truncated |= other.is_truncated;
-    }
-
-    /// What is proven of it, by key. Where a key has events in several partitions nothing says which went before which.
-    fn broken(&self, read: &Read) -> Vec<(&[String], Vec<(i32, Broken)>)> {
-        let mut all = Vec::new();
-        for (key, lanes) in &self.lanes {
-            let mut lanes = lanes.iter();
-            let (Some((partition, (_, broken))), None) = (lanes.next(), lanes.next()) else { continue };
-            if !is_whole(read, *partition) {
-                continue;
-            }
-            let proven = broken.iter().filter_map(|broken| self.proven(*partition, broken));
-            let proven: Vec<_> = proven.map(|broken| (*partition, broken)).collect();
-            if !proven.is_empty() {
-                all.push((key.as_slice(), proven));
-            }
-        }
-        all
-    }
-
-    /// With the columns that events are known to tell.
-    fn proven(&self, partition: i32, broken: &Broken) -> Option<Broken> {
-        let images = self.images.get(&partition).filter(|images| images.cover(broken.op, broken.at.offset))?;
-        let mut broken = broken.clone();
-        match (&broken.expected, &mut broken.actual) {
-            (Some(_), None) if self.is_truncated => return None,
-            (Some(expected), Some(actual)) => {
-                for (index, (ours, theirs)) in expected.values.iter().zip(&mut actual.values).enumerate() {
-                    if !images.tell(index) {
-                        theirs.clone_from(ours);
-                    }
-                }
-            }
-            _ => {}
-        }
-        (broken.expected != broken.actual).then_some(broken)
-    }
-}
-
-/// Every record between the first and the last was there to be read.
-fn is_whole(read: &Read, partition: i32) -> bool {
-    let of = |holes: &Holes| holes.compacted + holes.unreadable + holes.unknown + holes.unexplained == 0;
-    read.coverage.iter().any(|coverage| coverage.partition == partition && of(&coverage.holes))
 }
 
 /// What updates say of the rows before them, all partitions together.

@@ -195,3 +195,6 @@ impl Taken {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
