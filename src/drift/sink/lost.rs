@@ -26,7 +26,10 @@ use crate::engine::Progress;
 use crate::source::{Cleanup, Properties, Start};
 use take::{Lost, LostTake, Taken};
 
-/// Why nothing can be lost between two events of this topic, as far as anybody could see; `None` where it can.
+/// Keys, or older events of one, that were in doubt and were not gone through.
+const NOT_LOOKED_AT: &str = "lost-not-looked-at";
+
+/// Why the events of this topic are not held against each other; `None` where they are.
 pub fn unlooked(place: &TopicPlace, opened: &Opened) -> Option<&'static str> {
     let has = |is: fn(Cleanup) -> bool| opened.partitions.iter().any(|info| is(info.cleanup));
     match () {
@@ -75,7 +78,7 @@ pub struct Search<'a> {
 impl Search<'_> {
     /// Goes through all events of these keys, and tells what is lost.
     pub fn run(&self, doubted: &Doubted, told: &mut Told) -> Result<(), DriftError> {
-        note(&mut told.summary.unverifiable, "not-looked-at", doubted.left);
+        note(&mut told.summary.unverifiable, NOT_LOOKED_AT, doubted.left);
         if doubted.keys.is_empty() || self.progress.is_stopped() {
             return Ok(());
         }
@@ -85,7 +88,7 @@ impl Search<'_> {
         takers.into_iter().for_each(|taker| all.add(taker.taken));
         tracing::debug!(keys = doubted.keys.len(), "went through the events of keys in doubt");
         for Lost { key, partition, broken, is_cut } in all.lost(&read) {
-            note(&mut told.summary.unverifiable, "not-looked-at", u64::from(is_cut));
+            note(&mut told.summary.unverifiable, NOT_LOOKED_AT, u64::from(is_cut));
             told.findings.extend(broken.iter().map(|one| self.finding(key, partition, one)));
         }
         let is_lost = |finding: &&Finding| finding.kind == Kind::LostChange;
