@@ -38,7 +38,17 @@ const BUILT_IN: &[(&[&str], Severity, Duration)] = &[
     (&["retention-overrun", "conflict", "checksum-failure", "epoch-regression"], Severity::Critical, Duration::ZERO),
     (&["topic-reset", "audit-gap", "alert-state-lost"], Severity::Critical, Duration::ZERO),
     (
-        &["missing-stage", "stage-mismatch", "slo-burn", "missing", "differs", "stale", "extra", "imbalance"],
+        &[
+            "missing-stage",
+            "stage-mismatch",
+            "slo-burn",
+            "missing",
+            "differs",
+            "stale",
+            "extra",
+            "imbalance",
+            "lost-change",
+        ],
         Severity::Critical,
         Duration::ZERO,
     ),

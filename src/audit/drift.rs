@@ -64,6 +64,12 @@ pub struct DriftSummary {
     pub extra: u64,
     pub differs: u64,
     pub stale: u64,
+    /// Change events that never reached the topic, where the next one of the key tells; the stores may agree by now.
+    #[serde(default)]
+    pub lost_changes: u64,
+    /// What that rests on, where the topic holds change events.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub befores: Option<Befores>,
     /// Topic and mirror: records that stand in the mirror too often, out of order, or not yet.
     #[serde(default)]
     pub repeated: u64,
@@ -150,6 +156,24 @@ pub struct Following {
     pub differing_buckets: Option<Vec<usize>>,
 }
 
+/// Updates of a topic of change events, and whether they tell the row before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Befores {
+    pub updates: u64,
+    /// Those that do not.
+    pub without: u64,
+    /// Why nobody looked: compacted, or cleanup-policy-unknown.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub not_looked_at: Option<String>,
+}
+
+impl Befores {
+    /// Some events could be held against those before them.
+    pub fn are_told(&self) -> bool {
+        self.updates > self.without && self.not_looked_at.is_none()
+    }
+}
+
 /// One of several pairs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PairSummary {
@@ -180,6 +204,8 @@ impl DriftSummary {
             extra: 0,
             differs: 0,
             stale: 0,
+            lost_changes: 0,
+            befores: None,
             repeated: 0,
             reordered: 0,
             lag: 0,

@@ -61,15 +61,17 @@ pub enum Kind {
     Stale,
     /// A sum that both stores must agree on, or that must be nothing in each, and is not so.
     Imbalance,
+    /// What a change event says its row was before is not what the event before it left.
+    LostChange,
     /// sordini itself missed a range or dropped state.
     AuditGap,
 }
 
 impl Kind {
-    /// What only a comparison of two stores can find.
+    /// In what two stores can differ.
     pub const OF_STORES: [Kind; 5] = [Kind::Missing, Kind::Extra, Kind::Differs, Kind::Stale, Kind::Imbalance];
 
-    pub const ALL: [Kind; 26] = [
+    pub const ALL: [Kind; 27] = [
         Kind::SequenceGap,
         Kind::HeadLoss,
         Kind::TailLoss,
@@ -95,12 +97,14 @@ impl Kind {
         Kind::Differs,
         Kind::Stale,
         Kind::Imbalance,
+        Kind::LostChange,
         Kind::AuditGap,
     ];
 
     /// What an audit of topics can find.
     pub fn of_audits() -> impl Iterator<Item = Kind> {
-        Kind::ALL.into_iter().filter(|kind| !Kind::OF_STORES.contains(kind))
+        let is_of_comparisons = |kind: &Kind| Kind::OF_STORES.contains(kind) || *kind == Kind::LostChange;
+        Kind::ALL.into_iter().filter(move |kind| !is_of_comparisons(kind))
     }
 
     /// The name used in JSON, reports and metrics.
@@ -131,6 +135,7 @@ impl Kind {
             Kind::Differs => "differs",
             Kind::Stale => "stale",
             Kind::Imbalance => "imbalance",
+            Kind::LostChange => "lost-change",
             Kind::AuditGap => "audit-gap",
         }
     }

@@ -49,7 +49,16 @@ pub fn explain(settings: &Settings) -> Result<String, DriftError> {
     let mut tables = Vec::new();
     for place in [&settings.first, &settings.second] {
         match place {
-            Place::Topic(topic) => line(&mut said, &format!("\ntopic {}: read from its start to its end", topic.topic)),
+            Place::Topic(topic) => {
+                line(&mut said, &format!("\ntopic {}: read from its start to its end", topic.topic));
+                if topic.form == Form::Debezium && !settings.is_mirror() {
+                    line(
+                        &mut said,
+                        "where its updates tell the row before, each event is held against the one before it; it is read once more \
+                         for keys that may have lost one",
+                    );
+                }
+            }
             _ => tables.push(table::open(place, &settings.chosen, &settings.limits)?),
         }
     }

@@ -12,8 +12,10 @@ use super::cut::Origin;
 use super::digest::Spans;
 use super::place::{Form, KeyFrom, TopicPlace};
 use super::shape::{Column, Shape};
+use change::Change;
 use envelope::Envelope;
 
+pub mod change;
 pub mod envelope;
 
 /// What a record says. The texts are in the spans: of the key alone, or of key and row.
@@ -81,6 +83,16 @@ pub struct Parser<'s> {
     pub origin: Option<Origin>,
     /// Columns beside the key that the last record does not tell.
     pub unavailable: Vec<usize>,
+    /// The last record lacks the member of a column.
+    pub is_lacking: bool,
+    /// Whether anybody asks what rows were before their changes.
+    pub wants_change: bool,
+    /// Of the last record, where it was a change event and that is wanted.
+    pub change: Option<Change>,
+    /// The row before the last change, where it tells one.
+    pub before: Spans,
+    /// An update has told it.
+    has_images: bool,
 }
 
 impl<'s> Parser<'s> {
@@ -97,6 +109,11 @@ impl<'s> Parser<'s> {
             wants_origin: false,
             origin: None,
             unavailable: Vec::new(),
+            is_lacking: false,
+            wants_change: false,
+            change: None,
+            before: Spans::default(),
+            has_images: false,
         }
     }
 
@@ -105,6 +122,7 @@ impl<'s> Parser<'s> {
         spans.clear();
         self.origin = None;
         self.unavailable.clear();
+        (self.is_lacking, self.change) = (false, None);
         match self.form {
             Form::Json => self.plain(key, value, spans),
             Form::Debezium => self.envelope(key, value, spans),
@@ -151,11 +169,15 @@ impl<'s> Parser<'s> {
             (KeyFrom::Value, Some(members)) => self.key_of_members(members, spans)?,
             _ => self.key_of_record(key, spans)?,
         }
-        match (envelope.op, members) {
-            (Some("d"), _) => Ok(Says::Deleted),
-            (_, Some(members)) => Ok(self.row(&members, spans)),
-            (_, None) => Err(Unusable::NoJson("value")),
+        let says = match (envelope.op, members) {
+            (Some("d"), _) => Says::Deleted,
+            (_, Some(members)) => self.row(&members, spans),
+            (_, None) => return Err(Unusable::NoJson("value")),
+        };
+        if self.wants_change {
+            self.change = self.change_of(&envelope, spans);
         }
+        Ok(says)
     }
 
     fn key_of_record(&mut self, key: Option<&[u8]>, spans: &mut Spans) -> Result<(), Unusable> {
@@ -192,6 +214,7 @@ impl<'s> Parser<'s> {
             let written = match slot {
                 None => {
                     self.relaxed.absent[index] += 1;
+                    self.is_lacking = true;
                     Ok(Canonical::Null)
                 }
                 Some(raw) => {

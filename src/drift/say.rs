@@ -11,7 +11,7 @@ use super::place::Place;
 use super::shape::{Row, Shape};
 use super::verdict::Verdict;
 use super::{Settings, Told};
-use crate::audit::drift::{Claim, DriftSummary};
+use crate::audit::drift::{Befores, Claim, DriftSummary};
 use crate::audit::finding::{Finding, Grade, Kind, Sighting};
 use crate::audit::patterns::summary::Found;
 use crate::audit::verdict::{Figures, Report, Summary, Verdict as Judged};
@@ -121,9 +121,9 @@ fn sighting(topic: &str, version: &Version) -> Sighting {
 }
 
 /// Values as they may be shown.
-struct Shown<'a> {
-    settings: &'a Settings,
-    shape: &'a Shape,
+pub struct Shown<'a> {
+    pub settings: &'a Settings,
+    pub shape: &'a Shape,
 }
 
 impl Shown<'_> {
@@ -135,18 +135,18 @@ impl Shown<'_> {
         }
     }
 
-    fn key(&self, key: &[String]) -> Map<String, Value> {
+    pub fn key(&self, key: &[String]) -> Map<String, Value> {
         let names = self.shape.keys.iter().map(|column| column.name.clone());
         names.zip(key.iter().map(|text| self.value(Some(text)))).collect()
     }
 
-    fn key_in_words(&self, key: &[String]) -> String {
+    pub fn key_in_words(&self, key: &[String]) -> String {
         let part = |(name, value): (String, Value)| format!("{name} {}", quoted(&value));
         self.key(key).into_iter().map(part).collect::<Vec<_>>().join(", ")
     }
 
     /// Columns that differ; all of them where one side has no row.
-    fn columns(&self, expected: Option<&Row>, actual: Option<&Row>) -> Map<String, Value> {
+    pub fn columns(&self, expected: Option<&Row>, actual: Option<&Row>) -> Map<String, Value> {
         let mut columns = Map::new();
         for (index, column) in self.shape.values.iter().enumerate() {
             let text = |row: Option<&Row>| row.and_then(|row| row.values.get(index).cloned()).flatten();
@@ -167,7 +167,7 @@ impl Shown<'_> {
     }
 }
 
-fn changes(columns: &Map<String, Value>) -> String {
+pub fn changes(columns: &Map<String, Value>) -> String {
     let change = |(name, sides): (&String, &Value)| {
         format!("{name} {} → {}", quoted(&sides["expected"]), quoted(&sides["actual"]))
     };
@@ -278,6 +278,27 @@ fn note_of_claim(settings: &Settings, summary: &DriftSummary) -> Option<String> 
     })
 }
 
+/// Where changes may have been lost on the way to the topic and nobody could see it.
+fn note_of_befores(befores: &Befores) -> Option<String> {
+    let Befores { updates, without, not_looked_at } = befores;
+    match not_looked_at.as_deref() {
+        Some("compacted") => Some(
+            "whether changes were lost on the way to the topic was not looked at: it is compacted, events between two others \
+             may have been removed"
+                .to_owned(),
+        ),
+        Some(_) => Some(
+            "whether changes were lost on the way to the topic was not looked at: its cleanup.policy could not be read".to_owned(),
+        ),
+        None if *without == 0 => None,
+        None => Some(format!(
+            "{without} of {} do not tell the row before (REPLICA IDENTITY FULL, or MySQL's full row image, makes them): changes \
+             that were lost on the way to the topic do not show there",
+            plural(*updates, "update")
+        )),
+    }
+}
+
 fn notes(settings: &Settings, summary: &DriftSummary, is_empty: bool) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(note_of_claim(settings, summary));
@@ -289,6 +310,7 @@ fn notes(settings: &Settings, summary: &DriftSummary, is_empty: bool) -> Vec<Str
         let why = if settings.named.is_some() { "the report has no keys" } else { "both stores are empty" };
         notes.push(format!("{why}: nothing was compared"));
     }
+    notes.extend(summary.befores.as_ref().and_then(note_of_befores));
     for (column, count) in &summary.absent {
         let records = plural(*count, "record");
         notes.push(format!("{records} without column {column}: taken for null, leave it out with --ignore {column}"));

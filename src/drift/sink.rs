@@ -6,9 +6,11 @@
 //! and writes again only goes back to records above its committed offset.
 //!
 //! `captured`: the other way round, where the topic holds the changes of the table. `balance`: sums that must be conserved.
+//! `lost`: changes that the topic never had.
 
 mod balance;
 mod captured;
+mod lost;
 pub mod tail;
 pub mod take;
 
@@ -38,7 +40,8 @@ use crate::audit::finding::Grade;
 use crate::audit::verdict::{Report, Unread};
 use crate::engine::{Progress, now_ms};
 use crate::source::{PartitionInfo, Properties, Start};
-use balance::Look;
+use balance::View;
+use lost::{Doubted, Search};
 use take::{FoldTake, Taken};
 
 pub fn compare(
@@ -51,10 +54,11 @@ pub fn compare(
     let mut sink = Sink::new(settings, place, table.method(), progress);
     sink.laws = law::bind(&settings.laws, table.shape())?;
     sink.is_captured = settings.group.is_none() && captured::is_captured_from(table, place, &sink.properties)?;
-    let (mut told, suspects) = match &settings.named {
+    let Look { mut told, suspects, doubted } = match &settings.named {
         Some(named) => sink.named(table, &named.keys(table.shape())?),
         None => sink.first_look(table)?,
     };
+    sink.search(table.shape()).run(&doubted, &mut told)?;
     if !suspects.is_empty() && !progress.is_stopped() {
         if settings.named.is_none() {
             super::pause(settings, progress);
@@ -94,6 +98,14 @@ struct Bracket {
     claim: Claim,
 }
 
+/// What a look at everything said.
+struct Look {
+    told: Told,
+    /// Keys on which the stores may differ, and keys of which the topic may lack a change.
+    suspects: BTreeSet<u64>,
+    doubted: Doubted,
+}
+
 impl<'a> Sink<'a> {
     /// Of a table that is written from the topic.
     fn new(settings: &'a Settings, place: &'a TopicPlace, method: Method, progress: &'a Arc<Progress>) -> Self {
@@ -131,27 +143,27 @@ impl<'a> Sink<'a> {
         Ok(Bracket { sight: Sight::Offsets(settled), cuts, opened, claim })
     }
 
-    fn first_look(&self, table: &mut dyn Table) -> Result<(Told, BTreeSet<u64>), DriftError> {
+    fn first_look(&self, table: &mut dyn Table) -> Result<Look, DriftError> {
         let mut wait = self.settings.settle;
         let until = Instant::now() + self.settings.wait;
         loop {
-            let (mut told, suspects) = self.look(table, wait)?;
-            let is_late = self.is_captured && told.summary.claim == Claim::Heuristic;
-            if is_late && suspects.is_empty() && told.read.unread.is_empty() {
+            let mut look = self.look(table, wait)?;
+            let is_late = self.is_captured && look.told.summary.claim == Claim::Heuristic;
+            if is_late && look.suspects.is_empty() && look.told.read.unread.is_empty() {
                 // Nothing can be missing from the topic where it says what the table says.
-                told.summary.claim = Claim::Exact;
-                return Ok((told, suspects));
+                look.told.summary.claim = Claim::Exact;
+                return Ok(look);
             }
             let left = until.saturating_duration_since(Instant::now());
             if !is_late || left.is_zero() || self.progress.is_stopped() {
-                return Ok((told, suspects));
+                return Ok(look);
             }
             wait = (wait * 2).min(left);
         }
     }
 
     /// What there is to tell when these keys are looked at, and no other.
-    fn named(&self, table: &dyn Table, keys: &[Vec<String>]) -> (Told, BTreeSet<u64>) {
+    fn named(&self, table: &dyn Table, keys: &[Vec<String>]) -> Look {
         let first = format!("topic {}", self.place.topic);
         let claim = if self.is_captured { Claim::Exact } else { Claim::Heuristic };
         let claim = if self.settings.group.is_some() { Claim::Bracketed } else { claim };
@@ -161,19 +173,20 @@ impl<'a> Sink<'a> {
         summary.suspects = summary.keys;
         summary.located_by = "named".to_owned();
         let suspects = self.method.keys(keys).into_iter().collect();
-        (Told::new(Read::default(), summary), suspects)
+        Look { told: Told::new(Read::default(), summary), suspects, doubted: Doubted::default() }
     }
 
     /// At everything; the keys that look wrong.
-    fn look(&self, table: &mut dyn Table, wait: Duration) -> Result<(Told, BTreeSet<u64>), DriftError> {
+    fn look(&self, table: &mut dyn Table, wait: Duration) -> Result<Look, DriftError> {
         let Bracket { sight, cuts, opened, claim } = self.bracket(table, wait)?;
         self.progress.enter(format!("adding up {}", table.name()));
         let shape = table.shape().clone();
         let fold = Fold::new(self.settings.memory_bytes);
+        let unlooked = lost::unlooked(self.place, &opened);
         // The database adds up while the topic is read.
         let ((read, taken), mut second) = std::thread::scope(|scope| {
             let adding = scope.spawn(|| table.sums(self.settings.part));
-            let folded = self.fold(opened, &shape, &sight, &fold);
+            let folded = self.fold(opened, &shape, &sight, &fold, unlooked.is_none());
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
             Ok::<_, DriftError>((folded?, sums?))
         })?;
@@ -183,12 +196,15 @@ impl<'a> Sink<'a> {
         summary.snapshot = snapshot(&sight);
         summary.columns = shape.columns().map(|column| column.name.clone()).collect();
         summary.rows = second.rows();
+        summary.befores = lost::befores(unlooked, &taken.images);
         if self.progress.is_stopped() {
             // What was read of it tells nothing.
             table.end()?;
-            return Ok((Told { samples: taken.samples, ..Told::new(read, summary) }, BTreeSet::new()));
+            let told = Told { samples: taken.samples, ..Told::new(read, summary) };
+            return Ok(Look { told, suspects: BTreeSet::new(), doubted: Doubted::default() });
         }
         let (first, open) = sums_of(&fold, self.settings.part, &mut summary)?;
+        let doubted = Doubted::new(fold.doubts(), &taken.images, self.settings.most_findings);
         // Keys in flight are judged one by one, and are in no sum.
         let keys = taken.texts(&open);
         let outside = table.digests_of(&keys)?;
@@ -198,21 +214,29 @@ impl<'a> Sink<'a> {
         let Localised { keys: localised, how } =
             localise(&mut Side::Fold(&fold, self.method), &first, &mut Side::Table(table), &second, &outside)?;
         let rows = if self.laws.is_empty() { Vec::new() } else { table.rows(&keys)? };
-        let look =
-            Look { fold: &fold, sight: &sight, shape: &shape, read: &read, open: &open, keys: &keys, rows: &rows };
-        let judged = self.balance(table, &look)?;
+        let view =
+            View { fold: &fold, sight: &sight, shape: &shape, read: &read, open: &open, keys: &keys, rows: &rows };
+        let judged = self.balance(table, &view)?;
         table.end()?;
         suspects.extend(localised);
         summary.suspects = suspects.len() as u64;
         summary.located_by = format!("{how:?}").to_lowercase();
         taken.count(&shape, &mut summary);
-        Ok((Told { samples: taken.samples, judged, ..Told::new(read, summary) }, suspects))
+        let told = Told { samples: taken.samples, judged, ..Told::new(read, summary) };
+        Ok(Look { told, suspects, doubted })
     }
 
     /// Reads the topic into the fold.
-    fn fold(&self, opened: Opened, shape: &Shape, sight: &Sight, fold: &Fold) -> Result<(Read, Taken), DriftError> {
+    fn fold(
+        &self,
+        opened: Opened,
+        shape: &Shape,
+        sight: &Sight,
+        fold: &Fold,
+        has_befores: bool,
+    ) -> Result<(Read, Taken), DriftError> {
         let (method, part) = (self.method, self.settings.part);
-        let taker = || FoldTake::new(shape, self.place, sight, fold, method, part);
+        let taker = || FoldTake::new(shape, self.place, sight, fold, method, part).with_befores(has_befores);
         let (read, takers) = opened.read(self.progress, taker)?;
         let mut taken = Taken::new(shape.values.len());
         for taker in takers {
@@ -269,6 +293,11 @@ impl<'a> Sink<'a> {
             told.take(self.settings, &difference, finding);
         }
         Ok(())
+    }
+
+    fn search<'s>(&'s self, shape: &'s Shape) -> Search<'s> {
+        let Self { settings, place, properties, method, progress, .. } = self;
+        Search { settings, place, properties, shape, method: *method, progress }
     }
 
     /// By their keys, and by the hashes of those that the topic never had.

@@ -1,7 +1,7 @@
 //! What a comparison of two stores says of itself, in words.
 
 use super::format::{bytes, plural, thousands, visible};
-use crate::audit::drift::{Claim, DriftSummary, Following, LawSummary, PairSummary};
+use crate::audit::drift::{Befores, Claim, DriftSummary, Following, LawSummary, PairSummary};
 
 /// No drift, only lag.
 pub const NOT_COPIED: &str = "not copied yet";
@@ -16,6 +16,9 @@ pub fn found(drifts: &[&DriftSummary]) -> Vec<(u64, &'static str)> {
     ];
     if drifts.iter().any(|drift| !is_mirror(drift)) {
         found.push((sum(|drift| drift.stale), "stale"));
+    }
+    if drifts.iter().any(|drift| drift.befores.as_ref().is_some_and(Befores::are_told)) {
+        found.push((sum(|drift| drift.lost_changes), "lost on the way"));
     }
     if drifts.iter().any(|drift| is_mirror(drift)) {
         found.extend([

@@ -140,7 +140,8 @@ pub fn severity(kind: Kind) -> u8 {
         | Kind::Missing
         | Kind::Differs
         | Kind::Stale
-        | Kind::Imbalance => 0,
+        | Kind::Imbalance
+        | Kind::LostChange => 0,
         Kind::Duplicate | Kind::UnexpectedRecord | Kind::RetryComb | Kind::Extra | Kind::AuditGap => 1,
         Kind::Reorder | Kind::TimestampRegression | Kind::EpochRegression => 2,
     }

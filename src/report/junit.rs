@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use super::format::{plural, thousands, utc, visible};
 use super::topics::{self, TopicCoverage};
 use super::{Context, words};
+use crate::audit::drift::Befores;
 use crate::audit::finding::{Finding, Grade, Kind};
 use crate::audit::verdict::{NotChecked, Report, Unread, Verdict};
 
@@ -66,7 +67,12 @@ fn suites(report: &Report, context: &Context) -> Vec<Suite> {
     }
     let looked_for = match report.summary.is_of_stores() {
         // Reading a topic looks at its offsets and checksums too.
-        true => Kind::OF_STORES.into_iter().chain([Kind::OffsetGap, Kind::ChecksumFailure]).collect(),
+        true => {
+            let has_befores =
+                report.summary.drifts().any(|(_, drift)| drift.befores.as_ref().is_some_and(Befores::are_told));
+            let lost = has_befores.then_some(Kind::LostChange);
+            Kind::OF_STORES.into_iter().chain(lost).chain([Kind::OffsetGap, Kind::ChecksumFailure]).collect()
+        }
         false => Kind::of_audits().collect::<Vec<_>>(),
     };
     by_topic.values_mut().for_each(|topic| topic.looked_for.clone_from(&looked_for));

@@ -45,6 +45,7 @@ pub fn meaning(group: &Group<'_>) -> &'static str {
         Kind::Differs => "the second store holds other content than the first",
         Kind::Stale => "the second store holds an older version than the first",
         Kind::Imbalance => "sums that must be conserved are not",
+        Kind::LostChange => "a change event never reached the topic: the next one of its key tells",
         Kind::AuditGap => "the audit itself missed a range or dropped state",
     }
 }

@@ -172,6 +172,44 @@ fn a_captured_table_agrees_exactly_while_it_is_written() {
     assert!(said.findings.iter().all(|finding| finding["grade"] == "proven"), "{:#?}", said.findings);
 }
 
+/// What is wrong only on the way, and right at both ends.
+#[test]
+fn a_change_that_the_connector_never_heard_of_is_found_though_the_stores_agree() {
+    let captured = Captured::start("captured_lost", 2);
+    let mut client = captured.client();
+    client.batch_execute("ALTER TABLE items REPLICA IDENTITY FULL").expect("rows are told whole from here on");
+    let load = Load::start(&captured);
+    for audit in 0..3 {
+        let said = captured.audit(&[]);
+        assert_eq!(said.exit, 0, "audit {audit}: {}\n{:#?}\n{:#}", said.err, said.findings, said.summary);
+        let befores = &said.drift_summary()["befores"];
+        assert_eq!(befores["without"], 0, "{befores}");
+    }
+    assert!(load.end() > 1_000, "the load was under way");
+
+    let quiet = "id IN (5001, 5002, 5003, 5050) OR id BETWEEN 5100 AND 5110";
+    let every = |note: &str| format!("UPDATE items SET note = '{note}' WHERE {quiet}");
+    client.batch_execute(&every("first")).expect("a change that is captured");
+    captured.audit(&["--mark"]).must_exit(0);
+    let alter = |what: &str| format!("ALTER PUBLICATION captured_lost {what} TABLE items");
+    client.batch_execute(&alter("DROP")).expect("the table leaves the publication");
+    client
+        .batch_execute(
+            "UPDATE items SET note = 'lost' WHERE id IN (5001, 5050); UPDATE items SET amount = amount + 1 WHERE id = 5002; \
+             DELETE FROM items WHERE id = 5003; UPDATE items SET note = note WHERE id = 5101",
+        )
+        .expect("changes");
+    client.batch_execute(&alter("ADD")).expect("the table is published again");
+    client.batch_execute(&every("last")).expect("a change that is captured");
+    client.batch_execute("INSERT INTO items VALUES (5003, 1, 'last', NULL)").expect("a row that comes again");
+    let said = captured.audit(&["--mark"]);
+    said.must_exit(1);
+    let wanted = ["5001", "5002", "5003", "5050"].map(|key| ("lost-change".to_owned(), key.to_owned()));
+    assert_eq!(said.drift(), wanted);
+    assert!(said.findings.iter().all(|finding| finding["grade"] == "proven"), "{:#?}", said.findings);
+    assert_eq!(said.drift_summary()["claim"], "exact");
+}
+
 #[test]
 fn a_connector_that_stands_still_is_not_vouched_for() {
     let captured = Captured::start("captured_quiet", 1);

@@ -64,11 +64,16 @@ pub struct Pair {
 
 impl Pair {
     pub fn new(what: &str, partitions: i32) -> Self {
+        Self::with(what, partitions, &[])
+    }
+
+    /// With settings of the topic.
+    pub fn with(what: &str, partitions: i32, settings: &[(&str, &str)]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("{what}_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let (kafka, postgres) = (sordini_lab::shared(), server::shared());
         // Times of long ago do not expire.
-        kafka.create_topic(&name, partitions, &[("retention.ms", "-1")]);
+        kafka.create_topic(&name, partitions, &[&[("retention.ms", "-1")], settings].concat());
         Self { kafka, postgres, name, partitions }
     }
 

@@ -7,6 +7,7 @@ mod engines;
 mod follow;
 mod gone;
 mod load;
+mod lost;
 mod mirror;
 mod mirror_compacted;
 mod mirror_maker;

@@ -6,7 +6,8 @@ use std::sync::PoisonError;
 
 use roaring::RoaringTreemap;
 
-use super::{Fold, Said, read_back, squash};
+use super::packed::squash;
+use super::{Fold, Said, read_back};
 
 /// Offsets by partition.
 #[derive(Debug, Default)]
@@ -41,11 +42,11 @@ impl Fold {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let mut rows = read_back(&mut shard)?;
             rows.extend_from_slice(&shard.rows);
-            squash(&mut rows);
+            squash(&mut rows, true, |_| ());
             for versions in rows.chunk_by(|a, b| a.key == b.key) {
                 match versions {
                     [one] if !one.is_open() && one.said() == Said::Deleted => (),
-                    [one] if !one.is_open() && matches!(one.said(), Said::Row(_)) => {
+                    [one] if !one.is_open() && matches!(one.said(), Said::Row(_) | Said::Loose(_)) => {
                         places.certain.insert(one.partition(), one.offset());
                     }
                     all => all.iter().for_each(|one| places.others.insert(one.partition(), one.offset())),

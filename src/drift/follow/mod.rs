@@ -215,7 +215,10 @@ impl Drop for Stop {
 fn report(settings: &Settings, standing: Standing, blind: Option<&Blind>, began: Instant) -> Report {
     let Standing { mut summary, drift, of_reading, coverage, mut unread, samples, bytes } = standing;
     tally(&mut summary, &drift);
-    let differing = drift.iter().filter(|finding| finding.is_open()).filter_map(|f| f.evidence.get("bucket")?.as_u64());
+    let is_lost = |finding: &&Finding| finding.is_open() && finding.kind == Kind::LostChange;
+    summary.lost_changes = drift.iter().chain(&of_reading).filter(is_lost).count() as u64;
+    let is_of_stores = |finding: &&Finding| finding.is_open() && Kind::OF_STORES.contains(&finding.kind);
+    let differing = drift.iter().filter(is_of_stores).filter_map(|f| f.evidence.get("bucket")?.as_u64());
     let differing: BTreeSet<usize> = differing.map(|bucket| bucket as usize).collect();
     if let Some(following) = &mut summary.following {
         following.differing_buckets = (!settings.is_mirror()).then(|| differing.into_iter().collect());
@@ -244,10 +247,11 @@ fn tally(summary: &mut DriftSummary, findings: &[Finding]) {
             |finding: &&Finding| finding.is_open() && finding.evidence.get("law").is_some_and(|of| *of == law.law);
         law.wrong = findings.iter().filter(is_of).count() as u64;
     }
-    let is_confirmed = |finding: &&Finding| finding.is_open() && !finding.evidence.contains_key("confirmed");
-    // A sum is no key.
-    let of_keys = findings.iter().filter(is_confirmed).filter(|finding| finding.kind != Kind::Imbalance);
-    for finding in of_keys {
+    // A sum is no key, and a change that was lost says nothing of what its row is now.
+    let is_of_keys = |finding: &Finding| !matches!(finding.kind, Kind::Imbalance | Kind::LostChange);
+    let is_confirmed =
+        |finding: &&Finding| finding.is_open() && is_of_keys(finding) && !finding.evidence.contains_key("confirmed");
+    for finding in findings.iter().filter(is_confirmed) {
         summary.confirmed += 1;
         let count = match finding.kind {
             Kind::Missing => &mut summary.missing,

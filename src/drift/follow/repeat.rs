@@ -79,9 +79,11 @@ impl Repeat {
         let enough = enough(report);
         let part = self.part;
         let is_in_part = |finding: &Finding| bucket(finding).is_none_or(|bucket| part.has(bucket));
+        // What never reached the topic does not come any more, even where its place has left the log.
+        let can_heal = |finding: &Finding| finding.kind != Kind::LostChange && is_in_part(finding);
         let mut healed = Vec::new();
         for (id, open) in &mut self.open {
-            if !found.contains_key(id.as_str()) && is_in_part(&open.finding) {
+            if !found.contains_key(id.as_str()) && can_heal(&open.finding) {
                 open.missed += 1;
                 if enough.is_some_and(|enough| open.missed >= enough) {
                     healed.push(id.clone());

@@ -76,3 +76,42 @@ fn what_cannot_be_used_is_said() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+#[test]
+fn an_event_of_debezium_says_what_its_row_was() {
+    use change::{Before, Op};
+    let shape = shape();
+    let Ok(crate::drift::place::Place::Topic(place)) = "kafka://b/t?value=debezium".parse() else { panic!() };
+    let mut parser = Parser::new(&shape, &place);
+    parser.wants_change = true;
+    let source = r#""source":{"connector":"postgresql","lsn":5}"#;
+    let mut said = |op: &str, before: &str, after: &str| {
+        let event = format!(r#"{{"op":"{op}","before":{before},"after":{after},{source}}}"#);
+        parser.read(Some(br#"{"id":1}"#), Some(event.as_bytes()), &mut Spans::default()).unwrap();
+        let texts = parser.before.texts().map(|text| text.map_or("∅".into(), String::from_utf8_lossy));
+        let change = parser.change.clone().unwrap();
+        let texts = if change.before == Before::Row { texts.collect::<Vec<_>>().join("|") } else { String::new() };
+        (change.op, change.before, change.has_image, change.place.is_some(), texts)
+    };
+    let (row, other) = (r#"{"id":1,"amount":"2.5","note":null}"#, r#"{"id":2,"amount":"2.5","note":null}"#);
+    let nothing = String::new;
+    // Nothing says yet that rows are told whole.
+    assert_eq!(said("c", "null", row), (Op::Create, Before::Untold, false, false, nothing()));
+    assert_eq!(said("d", row, "null"), (Op::Delete, Before::Untold, true, false, nothing()));
+    assert_eq!(said("u", "null", row), (Op::Update, Before::Untold, false, false, nothing()));
+    assert_eq!(said("u", row, row), (Op::Update, Before::Row, true, true, "1|2.50|∅".to_owned()));
+    assert_eq!(said("d", row, "null"), (Op::Delete, Before::Row, true, true, "1|2.50|∅".to_owned()));
+    assert_eq!(said("c", "null", row), (Op::Create, Before::None, false, true, nothing()));
+    assert_eq!(said("r", "null", row), (Op::Read, Before::Untold, false, true, nothing()));
+    // The row of another key, a part of one, a value left out, and one that cannot be.
+    for before in [
+        other,
+        r#"{"id":1,"amount":"2.5"}"#,
+        r#"{"amount":"2.5","note":null}"#,
+        r#"{"id":1,"amount":"2.5","note":"__debezium_unavailable_value"}"#,
+        r#"{"id":1,"amount":"much","note":""}"#,
+        "[]",
+    ] {
+        assert_eq!(said("u", before, row), (Op::Update, Before::Untold, true, true, nothing()), "{before}");
+    }
+}

@@ -26,7 +26,7 @@ use crate::source::Start;
 use crate::wire::Record;
 
 /// A look at everything, while the table's snapshot stands.
-pub(super) struct Look<'l> {
+pub(super) struct View<'l> {
     pub fold: &'l Fold,
     pub sight: &'l Sight,
     pub shape: &'l Shape,
@@ -37,7 +37,7 @@ pub(super) struct Look<'l> {
     pub rows: &'l [Row],
 }
 
-impl Look<'_> {
+impl View<'_> {
     /// Why nothing can be said.
     fn is_short(&self) -> Option<&'static str> {
         match () {
@@ -114,17 +114,17 @@ impl Take for Recount<'_> {
 }
 
 impl Sink<'_> {
-    pub(super) fn balance(&self, table: &mut dyn Table, look: &Look<'_>) -> Result<Judged, DriftError> {
+    pub(super) fn balance(&self, table: &mut dyn Table, view: &View<'_>) -> Result<Judged, DriftError> {
         let laws = &self.laws;
-        let mut judged = Judged { unjudged: look.is_short(), ..Judged::default() };
+        let mut judged = Judged { unjudged: view.is_short(), ..Judged::default() };
         if laws.is_empty() || judged.unjudged.is_some() {
             return Ok(judged);
         }
         self.progress.enter("adding up what must be conserved".to_owned());
-        let places = look.fold.places().map_err(DriftError::Disk)?;
+        let places = view.fold.places().map_err(DriftError::Disk)?;
         let opened = topic::open(&self.properties, &self.place.topic, Start::Beginning, &[])?;
         let taker = || Recount {
-            witness: Witness::new(look.shape, self.place, look.sight),
+            witness: Witness::new(view.shape, self.place, view.sight),
             places: &places,
             laws,
             sums: Sums::new(laws.len()),
@@ -144,7 +144,7 @@ impl Sink<'_> {
             return Ok(judged);
         }
         for (index, law) in laws.iter().enumerate() {
-            for row in look.rows {
+            for row in view.rows {
                 theirs[index].add_row(law, row, Sign::Minus)?;
                 ours.touched[index].add_row(law, row, Sign::Plus)?;
             }
@@ -192,13 +192,13 @@ impl Sink<'_> {
         let Bracket { sight, opened, claim, .. } =
             self.bracket(table, if is_late { self.settings.settle } else { self.settings.wait })?;
         let (shape, fold) = (table.shape().clone(), Fold::new(self.settings.memory_bytes));
-        let (read, taken) = self.fold(opened, &shape, &sight, &fold)?;
+        let (read, taken) = self.fold(opened, &shape, &sight, &fold, false)?;
         let open = open_of(&fold)?;
         let keys = taken.texts(&open);
         let rows = table.rows(&keys)?;
-        let look =
-            Look { fold: &fold, sight: &sight, shape: &shape, read: &read, open: &open, keys: &keys, rows: &rows };
-        let mut judged = self.balance(table, &look)?;
+        let view =
+            View { fold: &fold, sight: &sight, shape: &shape, read: &read, open: &open, keys: &keys, rows: &rows };
+        let mut judged = self.balance(table, &view)?;
         table.end()?;
         // A total that must be zero and changes is still being written.
         let is_same = |now: &Imbalance| {

@@ -7,8 +7,10 @@ use rustc_hash::FxHashMap;
 use crate::audit::drift::DriftSummary;
 use crate::drift::cut::Sight;
 use crate::drift::digest::{Method, Spans, bucket_of};
-use crate::drift::fold::{Fold, Said, State, Version, Writer};
+use crate::drift::fold::{Before, Fold, Said, State, Version, Writer};
+use crate::drift::images::Images;
 use crate::drift::place::TopicPlace;
+use crate::drift::record::change::{self, Change, Op};
 use crate::drift::record::{Relaxed, Says, Unusable};
 use crate::drift::shape::Shape;
 use crate::drift::topic::Take;
@@ -29,12 +31,20 @@ pub struct FoldTake<'f> {
     method: Method,
     part: Part,
     spans: Spans,
+    /// By partition: how far its events have come in the source's log.
+    streams: FxHashMap<i32, [u64; 3]>,
     taken: Taken,
 }
 
 impl Take for FoldTake<'_> {
     fn take(&mut self, partition: i32, record: &Record<'_>) -> Result<(), DriftError> {
-        let (says, is_open) = match self.witness.read(partition, record, &mut self.spans) {
+        let said = self.witness.read(partition, record, &mut self.spans);
+        let change = self.witness.parser.change.take();
+        if let Some(change) = &change {
+            let images = self.taken.images.entry(partition).or_default();
+            images.see(record.offset, change, &self.witness.parser.before, self.keys);
+        }
+        let (says, is_open) = match said {
             Ok(Some(said)) => said,
             Ok(None) => return Ok(()),
             Err(why) => {
@@ -46,7 +56,8 @@ impl Take for FoldTake<'_> {
         let (key, said) = match says {
             Says::Row => {
                 let digest = self.method.of(&self.spans, self.keys);
-                (digest.key, Said::Row(digest.row))
+                let is_loose = self.witness.parser.is_lacking || change.as_ref().is_some_and(|c| c.op == Op::Read);
+                (digest.key, if is_loose { Said::Loose(digest.row) } else { Said::Row(digest.row) })
             }
             Says::Deleted | Says::Nothing => (self.method.key(&self.spans, self.keys), Said::Deleted),
             Says::Partial => (self.method.key(&self.spans, self.keys), Said::Partial),
@@ -62,6 +73,10 @@ impl Take for FoldTake<'_> {
             self.remember(key)?;
         }
         let version = Version { key, partition, offset: record.offset, said, is_open };
+        if let Some(row) = change.and_then(|change| self.before(partition, &change)) {
+            let before = Before { key, partition, offset: record.offset, row };
+            self.writer.push_before(&before).map_err(DriftError::Disk)?;
+        }
         self.writer.push(&version).map_err(DriftError::Disk)
     }
 }
@@ -82,7 +97,34 @@ impl<'f> FoldTake<'f> {
             method,
             part,
             spans: Spans::default(),
+            streams: FxHashMap::default(),
             taken: Taken::default(),
+        }
+    }
+
+    /// With what rows were before their changes, too.
+    pub fn with_befores(mut self, is_wanted: bool) -> Self {
+        self.witness.parser.wants_change = is_wanted;
+        self
+    }
+
+    /// The hash of the row before, where this event can be held against the one before it. What a connector sends again is known
+    /// by its place: it went on elsewhere.
+    fn before(&mut self, partition: i32, change: &Change) -> Option<Option<u64>> {
+        if change.op == Op::Read {
+            return None;
+        }
+        if let Some(stream) = change.place?.stream {
+            let newest = self.streams.entry(partition).or_default();
+            if stream <= *newest {
+                return None;
+            }
+            *newest = stream;
+        }
+        match change.before {
+            change::Before::Untold => None,
+            change::Before::None => Some(None),
+            change::Before::Row => Some(Some(self.method.of(&self.witness.parser.before, self.keys).row)),
         }
     }
 
@@ -120,6 +162,8 @@ pub struct Taken {
     unusable: BTreeMap<String, u64>,
     pub samples: Vec<String>,
     relaxed: Relaxed,
+    /// By partition.
+    pub images: BTreeMap<i32, Images>,
 }
 
 impl Taken {
@@ -130,6 +174,8 @@ impl Taken {
 
     pub fn add(&mut self, other: Taken) {
         self.in_flight.extend(other.in_flight);
+        // Each partition is read by one thread.
+        self.images.extend(other.images);
         for (reason, count) in other.unusable {
             note(&mut self.unusable, &reason, count);
         }
@@ -154,3 +200,6 @@ impl Taken {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

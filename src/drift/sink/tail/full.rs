@@ -12,7 +12,7 @@ use crate::drift::conserve::law;
 use crate::drift::cut::Sight;
 use crate::drift::follow::queue::Key;
 use crate::drift::history::{self, HistoryTake};
-use crate::drift::sink::{Bracket, Sink, unjudged};
+use crate::drift::sink::{Bracket, Look, Sink, unjudged};
 use crate::drift::table::Table;
 use crate::drift::topic::Read;
 use crate::drift::witness::Witness;
@@ -94,18 +94,24 @@ impl Tail {
         let (settings, place) = (Settings { part: self.part, ..self.settings.clone() }, self.place.clone());
         let mut sink = Sink::new(&settings, &place, table.method(), progress);
         sink.laws = law::bind(&settings.laws, table.shape())?;
-        let (mut told, mut suspects) = sink.look(table, settings.settle)?;
+        let Look { mut told, mut suspects, doubted } = sink.look(table, settings.settle)?;
         if !told.judged.wrong.is_empty() {
             pause(&settings, progress);
         }
         sink.confirm_balance(table, &mut told)?;
+        let imbalances = std::mem::take(&mut told.findings);
+        sink.search(table.shape()).run(&doubted, &mut told)?;
         if progress.is_stopped() {
             return Ok(());
         }
         let Told { read, mut summary, samples, findings, .. } = told;
         if summary.laws.iter().all(|law| law.unjudged.is_none()) {
-            self.weigh(findings);
+            self.weigh(imbalances);
         }
+        // What an event tells for ever is told once.
+        let is_new = |finding: &&Finding| !self.findings.contains_key(&finding.id);
+        self.news.extend(findings.iter().filter(is_new).cloned());
+        self.note(findings);
         limit(&settings, &mut suspects, &mut summary);
         self.is_trimmed = read.is_trimmed;
         // What is counted here is of this part, and is counted anew with it.
