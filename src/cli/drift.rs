@@ -169,13 +169,22 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
     let progress = Arc::new(Progress::default());
     common::stop_on_signal(progress.clone())?;
     let drawn = common::draw(&progress, global, false);
-    let outcome = drift::run(&settings, &progress);
+    let outcome = match args.following.kept(&settings, asked(&args, &settings))? {
+        Some(resume) => resume.run(&settings, &progress),
+        None => drift::run(&settings, &progress),
+    };
     drop(drawn);
     let report = outcome?;
     let drift = report.summary.drift.as_ref();
     let source = drift.map_or_else(String::new, |drift| format!("{} against {}", drift.first, drift.second));
     drifts::write(&args.output, global, &source, |format, context, out| report::write(format, &report, context, out))?;
     Ok(report.summary.exit)
+}
+
+/// Everything on which it depends what a part says.
+fn asked(args: &DriftArgs, settings: &Settings) -> String {
+    let of = (&args.first, &args.second, &settings.group, &settings.chosen, &settings.laws);
+    format!("{of:?} {:?} {} {}", settings.settle, settings.most_findings, settings.redact)
 }
 
 fn settings(args: &DriftArgs) -> anyhow::Result<Settings> {

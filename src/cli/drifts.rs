@@ -2,7 +2,7 @@
 //! for ever.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,22 +16,26 @@ use crate::config::drift::DriftPlan;
 use crate::config::parse_duration;
 use crate::config::watch::WatchFile;
 use crate::drift::follow::{Rhythm, Watcher};
+use crate::drift::resume::Resume;
 use crate::drift::{self, Settings, pairs};
 use crate::engine::Progress;
 use crate::report::{self, Format, ReportError};
 
 #[derive(Args, Clone)]
-#[command(next_help_heading = "For ever")]
+#[command(next_help_heading = "For ever, and part by part")]
 pub struct FollowArgs {
     /// Go on: print findings as they are confirmed and as they heal
-    #[arg(long, visible_alias = "live")]
+    #[arg(long, visible_alias = "live", group = "parted")]
     pub follow: bool,
+    /// Compare one part of the buckets after the other and keep what is done in FILE; begun again with it, go on with the rest
+    #[arg(long, value_name = "FILE", group = "parted", conflicts_with_all = ["config", "repair", "keys", "explain"])]
+    pub resume: Option<PathBuf>,
     /// How often a part of the buckets is compared in full
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10m", requires = "follow")]
     every: Duration,
-    /// How many parts that are
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), default_value_t = 1, requires = "follow")]
-    buckets: u32,
+    /// How many parts that are (default: 1, with --resume 16)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), requires = "parted")]
+    buckets: Option<u32>,
     /// When a key that is wrong is looked at again, comma-separated, counted from the first time; wrong at the last one, it is drift
     #[arg(long, value_name = "DURATIONS", value_parser = parse_duration, value_delimiter = ',', default_value = "1s,10s,1m", requires = "follow")]
     confirm_after: Vec<Duration>,
@@ -41,10 +45,29 @@ impl FollowArgs {
     pub fn rhythm(&self) -> Rhythm {
         Rhythm {
             every: self.every,
-            parts: self.buckets,
+            parts: self.buckets.unwrap_or(Rhythm::default().parts),
             confirm_after: self.confirm_after.clone(),
             ..Rhythm::default()
         }
+    }
+}
+
+/// Of a comparison that is kept.
+const PARTS: u32 = 16;
+
+impl FollowArgs {
+    pub fn kept(&self, settings: &Settings, asked: String) -> anyhow::Result<Option<Resume>> {
+        let Some(path) = self.resume.clone() else { return Ok(None) };
+        let parts = self.buckets.unwrap_or(PARTS);
+        whole_laws(settings, parts)?;
+        Ok(Some(Resume { path, parts, asked }))
+    }
+}
+
+fn whole_laws(settings: &Settings, parts: u32) -> anyhow::Result<()> {
+    match settings.laws.iter().find(|law| law.is_zero() && parts > 1) {
+        Some(law) => bail!("--conserve \"{law}\" holds for all rows, not for a part of the buckets: say --buckets 1"),
+        None => Ok(()),
     }
 }
 
@@ -92,9 +115,7 @@ pub fn follow_one(mut plans: Vec<(String, DriftPlan)>, output: &Output, global: 
 }
 
 pub fn follow(settings: &Settings, rhythm: &Rhythm, output: &Output, global: &Global) -> anyhow::Result<u8> {
-    if let Some(law) = settings.laws.iter().find(|law| law.is_zero() && rhythm.parts > 1) {
-        bail!("--conserve \"{law}\" holds for all rows, not for a part of the buckets: leave --buckets out");
-    }
+    whole_laws(settings, rhythm.parts)?;
     let progress = Arc::new(Progress::default());
     common::stop_on_signal(progress.clone())?;
     let stores = format!("{} against {}", pairs::store(&settings.first), pairs::store(&settings.second));

@@ -9,7 +9,8 @@
 //! * `mirror`, `align`: a topic and its copy
 //! * `repair`: what would make the second store as the first; `named`: whether it did
 //! * `measure`: what the topic alone costs, for the benchmarks
-//! * `pairs`: several comparisons as one report; `part`: some of the buckets; `follow`: for ever
+//! * `pairs`: several comparisons as one report; `part`: some of the buckets; `resume`: part by part, with what was done kept;
+//!   `follow`: for ever
 //!
 //! Every claim rests on a cut: positions between which a record may or may not have arrived yet. What lies between them may
 //! be any of several versions, and everything else must be exactly one.
@@ -38,6 +39,7 @@ mod patterns;
 pub mod place;
 mod record;
 pub mod repair;
+pub mod resume;
 mod say;
 mod shape;
 mod sink;
@@ -125,6 +127,8 @@ pub enum DriftError {
     InFlight(usize),
     #[error("writing {path}: {source}; the stores were compared, and nothing was changed")]
     Repair { path: PathBuf, source: io::Error },
+    #[error("keeping what was compared in {path}: {source}; name another file with --resume")]
+    Kept { path: PathBuf, source: io::Error },
     #[error("a reader thread died; this is a bug in sordini")]
     Thread,
 }

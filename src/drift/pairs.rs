@@ -37,14 +37,17 @@ impl Settings {
 
 /// What there is to say of a pair that could not be compared.
 pub fn failed(settings: &Settings, error: &DriftError) -> Report {
-    let unread = Unread {
-        topic: settings.pair.clone().unwrap_or_else(|| store(&settings.first)),
-        partition: None,
-        from: None,
-        until: None,
-        why: error.to_string(),
-    };
-    report_of(Verdict::Unverified, vec![unread])
+    unread(settings, error.to_string())
+}
+
+pub fn unread(settings: &Settings, why: String) -> Report {
+    report_of(Verdict::Unverified, vec![not_read(settings, why)])
+}
+
+/// Something of the pair.
+pub fn not_read(settings: &Settings, why: String) -> Unread {
+    let topic = settings.pair.clone().unwrap_or_else(|| store(&settings.first));
+    Unread { topic, partition: None, from: None, until: None, why }
 }
 
 fn report_of(verdict: Verdict, unread: Vec<Unread>) -> Report {

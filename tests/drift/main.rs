@@ -17,6 +17,7 @@ mod oracle;
 mod pairs;
 mod patterns;
 mod repair;
+mod resume;
 mod sqlite;
 mod standby;
 mod tables;

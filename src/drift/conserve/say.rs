@@ -27,8 +27,8 @@ pub fn finding(settings: &Settings, law: &Bound, wrong: &Imbalance, stores: [&st
         Some(store) => format!("{of} is {actual} in {}, and must be 0", stores[usize::from(store == Store::Second)]),
     };
     let why = if words.is_empty() { says } else { format!("{}: {says}", words.join(", ")) };
-    // The same group is the same finding, whatever it adds up to today.
-    let identity = format!("{:?}\u{1f}{:?}", wrong.group, wrong.of);
+    // The same group of the same part is the same finding, whatever it adds up to today.
+    let identity = format!("{:?}\u{1f}{:?}\u{1f}{:?}", wrong.group, wrong.of, settings.part);
     let mut finding = Finding::new(Kind::Imbalance, topic, &[&stores[1], &law.text, &identity], why);
     let mut sides = Map::new();
     sides.insert("expected".to_owned(), shown(&expected));
@@ -37,6 +37,10 @@ pub fn finding(settings: &Settings, law: &Bound, wrong: &Imbalance, stores: [&st
     finding.evidence.insert("law".to_owned(), json!(law.text));
     if !group.is_empty() {
         finding.evidence.insert("group".to_owned(), Value::Object(group));
+    }
+    if !settings.part.is_whole() {
+        let part = format!("{} of {}", settings.part.index + 1, settings.part.of);
+        finding.evidence.insert("part".to_owned(), json!(part));
     }
     if let Some(store) = wrong.of {
         finding.evidence.insert("store".to_owned(), json!(stores[usize::from(store == Store::Second)]));

@@ -225,12 +225,12 @@ fn report(settings: &Settings, standing: Standing, blind: Option<&Blind>, began:
         following.blind_since_ms = blind.map(|blind| blind.since_ms);
         let (done, parts) = (following.compared_parts.len(), following.parts as usize);
         if done < parts && blind.is_none() {
-            unread.push(part_of(settings, format!("{done} of {parts} parts were compared in full until now")));
+            unread.push(pairs::not_read(settings, format!("{done} of {parts} parts were compared in full until now")));
         }
     }
     if let Some(blind) = blind {
         let since = utc(blind.since_ms);
-        unread.push(part_of(settings, format!("nothing was compared since {since}: {}", blind.why)));
+        unread.push(pairs::not_read(settings, format!("nothing was compared since {since}: {}", blind.why)));
     }
     let read = topic::Read { coverage, findings: of_reading, unread, bytes, is_trimmed: false };
     let told = Told { samples, findings: drift, ..Told::new(read, summary) };
@@ -279,11 +279,6 @@ pub(super) fn once<'u>(all: impl Iterator<Item = &'u Unread>) -> Vec<Unread> {
         }
     }
     seen
-}
-
-fn part_of(settings: &Settings, why: String) -> Unread {
-    let topic = settings.pair.clone().unwrap_or_else(|| pairs::store(&settings.first));
-    Unread { topic, partition: None, from: None, until: None, why }
 }
 
 /// Whether it was compared as a whole, so that what it does not say is not there.
