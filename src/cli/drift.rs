@@ -12,6 +12,7 @@ use super::drifts::{self, FollowArgs};
 use crate::drift::conserve::law::Law;
 use crate::drift::named;
 use crate::drift::place::Place;
+use crate::drift::redact::Redaction;
 use crate::drift::repair::{Form, RepairFile};
 use crate::drift::table::{Chosen, Limits, Throttle};
 use crate::drift::{self, Part, Settings};
@@ -184,7 +185,7 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
 /// Everything on which it depends what a part says.
 fn asked(args: &DriftArgs, settings: &Settings) -> String {
     let of = (&args.first, &args.second, &settings.group, &settings.chosen, &settings.laws);
-    format!("{of:?} {:?} {} {}", settings.settle, settings.most_findings, settings.redact)
+    format!("{of:?} {:?} {} {}", settings.settle, settings.most_findings, settings.wait.as_secs())
 }
 
 fn settings(args: &DriftArgs) -> anyhow::Result<Settings> {
@@ -208,7 +209,7 @@ fn settings(args: &DriftArgs) -> anyhow::Result<Settings> {
         laws: args.conserve.clone(),
         memory_bytes: args.memory << 20,
         most_findings: args.max_findings,
-        redact: args.redact,
+        redact: args.redact.then(Redaction::fresh),
         repair: args.repair.as_ref().map(|path| repair_file(path, args.allow_delete)).transpose()?,
         named: args.keys.as_deref().map(named::read).transpose()?,
         part: Part::WHOLE,

@@ -28,7 +28,7 @@ pub struct FollowArgs {
     #[arg(long, visible_alias = "live", group = "parted")]
     pub follow: bool,
     /// Compare one part of the buckets after the other and keep what is done in FILE; begun again with it, go on with the rest
-    #[arg(long, value_name = "FILE", group = "parted", conflicts_with_all = ["config", "repair", "keys", "explain"])]
+    #[arg(long, value_name = "FILE", group = "parted", conflicts_with_all = ["config", "repair", "keys", "explain", "redact"])]
     pub resume: Option<PathBuf>,
     /// How often a part of the buckets is compared in full
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10m", requires = "follow")]

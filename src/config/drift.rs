@@ -11,6 +11,7 @@ use crate::drift::digest::BUCKETS;
 use crate::drift::follow::Rhythm;
 use crate::drift::pairs::store;
 use crate::drift::place::Place;
+use crate::drift::redact::Redaction;
 use crate::drift::table::{Chosen, Limits, Throttle};
 use crate::drift::{Part, Settings};
 use crate::source::Properties;
@@ -151,7 +152,7 @@ impl DriftFile {
             laws: laws.collect::<Result<_, _>>()?,
             memory_bytes: self.memory.unwrap_or(MEMORY),
             most_findings: self.max_findings.unwrap_or(MOST_FINDINGS),
-            redact: self.redact,
+            redact: self.redact.then(Redaction::fresh),
             part: Part::WHOLE,
         };
         let rhythm = Rhythm {

@@ -72,6 +72,16 @@ pub fn compare(
         until: None,
         why: "the mirror has no such partition; were they made with the same number?".to_owned(),
     }));
+    // What only the mirror has there was not copied from this source.
+    let is_foreign = |info: &&PartitionInfo| !partitions.contains(&info.partition) && info.until > Some(info.from);
+    let foreign = theirs.partitions.iter().filter(is_foreign).map(|info| Unread {
+        topic: copy.topic.clone(),
+        partition: Some(info.partition),
+        from: Some(info.from),
+        until: info.until,
+        why: "the source has no such partition: these records are compared with nothing".to_owned(),
+    });
+    told.read.unread.extend(foreign);
     let hasher = Hasher { with_time: !ours.probe_broker_stamps()? && !theirs.probe_broker_stamps()? };
     let mirror = Mirror { settings, source, copy, progress, hasher };
     if is_compacted {

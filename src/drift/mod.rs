@@ -7,6 +7,7 @@
 //! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings; `patterns`: what they share
 //! * `sink`: a topic and the table it is written to; `tables`: two tables; `agree`: which of their columns can be compared
 //! * `mirror`, `align`: a topic and its copy
+//! * `redact`: values that are not told
 //! * `repair`: what would make the second store as the first; `named`: whether it did
 //! * `measure`: what the topic alone costs, for the benchmarks
 //! * `pairs`: several comparisons as one report; `part`: some of the buckets; `resume`: part by part, with what was done kept;
@@ -38,6 +39,7 @@ mod part;
 mod patterns;
 pub mod place;
 mod record;
+pub mod redact;
 pub mod repair;
 pub mod resume;
 mod say;
@@ -67,6 +69,7 @@ pub use digest::BUCKETS;
 use named::Named;
 pub use part::Part;
 use place::Place;
+use redact::Redaction;
 use repair::{Fix, RepairFile};
 use say::Difference;
 use table::{Chosen, Limits};
@@ -98,7 +101,7 @@ pub struct Settings {
     /// Keys that are looked at one by one; of others only the number is told.
     pub most_findings: usize,
     /// Findings tell hashes instead of values.
-    pub redact: bool,
+    pub redact: Option<Redaction>,
     /// Where to write what would repair the second store.
     pub repair: Option<RepairFile>,
     /// Look at these keys alone.

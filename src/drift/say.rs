@@ -130,8 +130,10 @@ impl Shown<'_> {
     fn value(&self, text: Option<&str>) -> Value {
         match text {
             None => Value::Null,
-            Some(text) if self.settings.redact => json!(format!("{:016x}", xxh3_64(text.as_bytes()))),
-            Some(text) => json!(text),
+            Some(text) => match &self.settings.redact {
+                Some(redaction) => json!(redaction.of(text)),
+                None => json!(text),
+            },
         }
     }
 
@@ -203,7 +205,7 @@ pub fn count(summary: &mut DriftSummary, finding: &Finding) {
 
 pub fn report(settings: &Settings, told: Told, is_stopped: bool, took: Duration) -> Report {
     let Told { read, mut summary, samples, mut findings, .. } = told;
-    summary.is_redacted = settings.redact;
+    summary.is_redacted = settings.redact.is_some();
     let shared = super::patterns::shared(&summary, &read, &findings);
     let found = match &settings.first {
         Place::Topic(topic) => super::patterns::search_offsets(&topic.topic, &summary, &read, &findings),

@@ -153,3 +153,27 @@ fn a_mirror_with_append_time_agrees() {
     let url = |topic: &str| format!("kafka://{}/{topic}", kafka.bootstrap());
     drift(&[&url("stamped-source"), &url("stamped-copy")]).must_exit(0);
 }
+
+/// They were not copied from this source, or from another version of it.
+#[test]
+fn records_in_a_partition_that_the_source_lacks_are_said() {
+    let kafka = sordini_lab::shared();
+    for (topic, partitions) in [("lacks_source", 1), ("lacks_copy", 3)] {
+        kafka.create_topic(topic, partitions, &[("retention.ms", "-1")]);
+    }
+    let producer = kafka.producer(&[]);
+    let record = |topic: &str, partition| sordini_lab::Record::new(topic, partition).key("k").value("v").timestamp(7);
+    producer.send(&record("lacks_source", 0));
+    producer.send(&record("lacks_copy", 0));
+    producer.flush();
+    let url = |topic: &str| format!("kafka://{}/{topic}", kafka.bootstrap());
+    let compare = || crate::common::drift(&[&url("lacks_source"), &url("lacks_copy")]);
+    compare().must_exit(0);
+    producer.send(&record("lacks_copy", 2));
+    producer.flush();
+    let said = compare();
+    said.must_exit(2);
+    let why = said.summary["unread"][0]["why"].as_str().unwrap_or_default();
+    assert!(why.contains("the source has no such partition"), "{:#}", said.summary);
+    assert_eq!(said.summary["unread"][0]["partition"], 2);
+}

@@ -1,7 +1,6 @@
 //! Findings of groups that do not obey their law.
 
 use serde_json::{Map, Value, json};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::judge::{Imbalance, Judged, Store};
 use super::law::Bound;
@@ -12,9 +11,9 @@ use crate::drift::{Settings, note};
 
 /// `stores`: the first one and the second one, as sentences name them.
 pub fn finding(settings: &Settings, law: &Bound, wrong: &Imbalance, stores: [&str; 2], topic: &str) -> Finding {
-    let shown = |text: &str| match settings.redact {
-        true => json!(format!("{:016x}", xxh3_64(text.as_bytes()))),
-        false => json!(text),
+    let shown = |text: &str| match &settings.redact {
+        Some(redaction) => json!(redaction.of(text)),
+        None => json!(text),
     };
     let values = wrong.group.iter().map(|text| text.as_deref().map_or(Value::Null, shown));
     let group: Map<String, Value> = law.names.iter().cloned().zip(values).collect();
@@ -22,7 +21,7 @@ pub fn finding(settings: &Settings, law: &Bound, wrong: &Imbalance, stores: [&st
     let (expected, actual) = (wrong.expected.to_string(), wrong.actual.to_string());
     let of = &law.of;
     let says = match wrong.of {
-        _ if settings.redact => format!("{of} is not as \"{}\" demands", law.text),
+        _ if settings.redact.is_some() => format!("{of} is not as \"{}\" demands", law.text),
         None => format!("{of} is {expected} in {} and {actual} in {}", stores[0], stores[1]),
         Some(store) => format!("{of} is {actual} in {}, and must be 0", stores[usize::from(store == Store::Second)]),
     };
@@ -44,7 +43,7 @@ pub fn finding(settings: &Settings, law: &Bound, wrong: &Imbalance, stores: [&st
     }
     if let Some(store) = wrong.of {
         finding.evidence.insert("store".to_owned(), json!(stores[usize::from(store == Store::Second)]));
-    } else if !settings.redact && wrong.expected.not_finite == 0 && wrong.actual.not_finite == 0 {
+    } else if settings.redact.is_none() && wrong.expected.not_finite == 0 && wrong.actual.not_finite == 0 {
         let difference = (&wrong.actual.sum - &wrong.expected.sum).to_plain_string();
         finding.evidence.insert("difference".to_owned(), json!(difference));
     }

@@ -1,7 +1,6 @@
 //! From the verdict on a key to a finding.
 
 use serde_json::{Map, json};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::Mirror;
 use super::hash::key_hash;
@@ -16,8 +15,8 @@ impl Mirror<'_> {
     pub fn of_key(&self, partition: i32, key: &[u8], verdict: &Verdict) -> Option<Finding> {
         let (source, copy) = (&*self.source.topic, &*self.copy.topic);
         let mut text = key_text(key);
-        if self.settings.redact {
-            text = format!("{:016x}", xxh3_64(text.as_bytes()));
+        if let Some(redaction) = &self.settings.redact {
+            text = redaction.of(&text);
         }
         let shown = quoted(&json!(text));
         let (kind, expected, actual, says) = match verdict {
