@@ -17,6 +17,7 @@ use envelope::Envelope;
 
 pub mod change;
 pub mod envelope;
+mod flat;
 
 /// What a record says. The texts are in the spans: of the key alone, or of key and row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,7 +202,7 @@ impl<'s> Parser<'s> {
     fn key_of_members(&self, members: &Slots<'_>, spans: &mut Spans) -> Result<(), Unusable> {
         for (column, slot) in self.shape.keys.iter().zip(&members.slots) {
             let raw = slot.ok_or_else(|| Unusable::KeyMember(column.name.clone()))?;
-            let given = Given::of(raw.get()).map_err(|misfit| unfit(column, misfit))?;
+            let given = Given::of(raw).map_err(|misfit| unfit(column, misfit))?;
             write_key(column, &given, self.unit, spans)?;
         }
         Ok(())
@@ -217,9 +218,7 @@ impl<'s> Parser<'s> {
                     self.is_lacking = true;
                     Ok(Canonical::Null)
                 }
-                Some(raw) => {
-                    Given::of(raw.get()).and_then(|given| column.ty.canonical(&given, self.unit, &mut spans.bytes))
-                }
+                Some(raw) => Given::of(raw).and_then(|given| column.ty.canonical(&given, self.unit, &mut spans.bytes)),
             };
             match written {
                 Ok(canonical) => {
@@ -239,7 +238,10 @@ impl<'s> Parser<'s> {
     fn members<'a>(&self, text: &'a [u8]) -> Result<Slots<'a>, Unusable> {
         // Checked once, and not again for every member; what is not UTF-8 may still be so in a member that nobody asks for.
         let slots = match std::str::from_utf8(text) {
-            Ok(text) => self.members_of(serde_json::Deserializer::from_str(text)),
+            Ok(text) => match flat::members(text, self.shape) {
+                Some(slots) => Ok(slots),
+                None => self.members_of(serde_json::Deserializer::from_str(text)),
+            },
             Err(_) => self.members_of(serde_json::Deserializer::from_slice(text)),
         };
         slots.map_err(|_| Unusable::NoJson("value"))
@@ -271,9 +273,16 @@ fn write_key(column: &Column, given: &Given<'_>, unit: Option<Unit>, spans: &mut
 }
 
 /// The members of an object that belong to columns, keys first.
+#[derive(Debug, PartialEq)]
 struct Slots<'a> {
-    slots: smallvec::SmallVec<[Option<&'a RawValue>; 16]>,
+    slots: smallvec::SmallVec<[Option<&'a str>; 16]>,
     is_deleted: bool,
+}
+
+impl Slots<'_> {
+    fn new(columns: usize) -> Self {
+        Self { slots: smallvec::smallvec![None; columns], is_deleted: false }
+    }
 }
 
 struct Members<'s> {
@@ -297,16 +306,12 @@ impl<'de> Visitor<'de> for Members<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let columns = self.shape.keys.len() + self.shape.values.len();
-        let mut slots = Slots { slots: smallvec::smallvec![None; columns], is_deleted: false };
-        // Members mostly come in the order of the columns.
+        let mut slots = Slots::new(self.shape.keys.len() + self.shape.values.len());
         let mut next = 0;
         while let Some(Text(name)) = map.next_key()? {
-            let is_named = |index: &usize| column(self.shape, *index).is_some_and(|column| column.name == name);
-            let found = Some(next).filter(is_named).or_else(|| (0..columns).find(is_named));
-            match found {
+            match place_of(self.shape, &name, next) {
                 Some(index) => {
-                    slots.slots[index] = Some(map.next_value()?);
+                    slots.slots[index] = Some(map.next_value::<&RawValue>()?.get());
                     next = index + 1;
                 }
                 None if name == "payload" => {
@@ -328,6 +333,12 @@ impl<'de> Visitor<'de> for Members<'_> {
         }
         Ok(slots)
     }
+}
+
+/// The column of that name. Members mostly come in the order of the columns: the one that would be next is tried first.
+fn place_of(shape: &Shape, name: &str, next: usize) -> Option<usize> {
+    let is_named = |index: &usize| column(shape, *index).is_some_and(|column| column.name == name);
+    Some(next).filter(is_named).or_else(|| (0..shape.keys.len() + shape.values.len()).find(is_named))
 }
 
 fn column(shape: &Shape, index: usize) -> Option<&Column> {

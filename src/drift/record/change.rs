@@ -78,7 +78,7 @@ impl Parser<'_> {
         let mut is_whole =
             self.key_of_members(&members, &mut before).is_ok() && before.texts().eq(spans.texts().take(keys));
         for (column, slot) in self.shape.values.iter().zip(members.slots.iter().skip(keys)) {
-            let given = slot.filter(|_| is_whole).and_then(|raw| Given::of(raw.get()).ok());
+            let given = slot.filter(|_| is_whole).and_then(|raw| Given::of(raw).ok());
             let written = given.and_then(|given| column.ty.canonical(&given, self.unit, &mut before.bytes).ok());
             is_whole = written.is_some();
             before.end(written.is_none_or(|canonical| canonical == Canonical::Null));

@@ -115,3 +115,33 @@ fn an_event_of_debezium_says_what_its_row_was() {
         assert_eq!(said("u", before, row), (Op::Update, Before::Untold, true, true, nothing()), "{before}");
     }
 }
+
+proptest::proptest! {
+    /// The oracle is the parser of any JSON: what is read without it is what it reads, and nothing that it would refuse.
+    #[test]
+    fn what_is_written_the_usual_way_is_read_as_the_parser_reads_it(
+        text in "\\{(\"(id|amount|note|other|payload|__deleted|é)\":(\"[ab]{0,9}[é\\\\n\u{1}]?\"|-?[01]{0,2}([.][05]{0,2})?(e1)?|null|true|nul|\\[1\\]| 1),?){0,4}\\}?x?",
+    ) {
+        let shape = shape();
+        let place = match "kafka://b/t".parse() {
+            Ok(crate::drift::place::Place::Topic(place)) => place,
+            other => panic!("{other:?}"),
+        };
+        let parser = Parser::new(&shape, &place);
+        let parsed = parser.members_of(serde_json::Deserializer::from_str(&text)).ok();
+        if let Some(read) = flat::members(&text, &shape) {
+            proptest::prop_assert_eq!(Some(read), parsed);
+        }
+    }
+}
+
+#[test]
+fn the_usual_way_needs_no_parser() {
+    for text in [
+        r#"{"id":7,"amount":-10.50,"note":"x"}"#,
+        r#"{"note":null,"more":true,"id":0}"#,
+        r#"{"id":"a longer text, also with é"}"#,
+    ] {
+        assert!(flat::members(text, &shape()).is_some(), "{text}");
+    }
+}

@@ -221,6 +221,7 @@ impl Table for Postgres {
             ("or the hashes of their rows", statements.copy_digests(&[0])),
             ("the few rows that differ", statements.rows()),
             ("and those whose key is not known", statements.rows_by_hash()),
+            ("whether they have changed since", statements.digests_of()),
         ]
     }
 
