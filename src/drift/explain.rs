@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use super::agree::align;
+use super::conserve::law;
 use super::place::{Form, Place};
 use super::table::{self, Table};
 use super::tables::agree_on_method;
-use super::{DriftError, Settings};
+use super::{DriftError, Settings, mirror};
 use crate::audit::drift::Claim;
 
 pub fn explain(settings: &Settings) -> Result<String, DriftError> {
@@ -68,6 +69,13 @@ pub fn explain(settings: &Settings) -> Result<String, DriftError> {
     }
     for table in &tables {
         of_table(&**table, &mut said);
+        for law in law::bind(&settings.laws, table.shape())? {
+            let Some(statement) = table.law(&law) else { continue };
+            line(&mut said, &format!("\n  -- what must be conserved: {}\n  {statement};", law.text));
+        }
+    }
+    if let Some(law) = settings.laws.first().filter(|_| settings.is_mirror()) {
+        return Err(mirror::no_law(law));
     }
     Ok(said)
 }

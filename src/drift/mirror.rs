@@ -21,6 +21,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::hash::{Hasher, NO_KEY};
 use super::align::{Align, Item, Outcome};
+use super::conserve::law::Law;
 use super::place::TopicPlace;
 use super::topic::{self, Read, Take};
 use super::{DriftError, Settings, Told, note, say};
@@ -52,8 +53,7 @@ pub fn compare(
         ));
     }
     if let Some(law) = settings.laws.first() {
-        let why = "is for tables: the records of a mirror are compared one by one, and have no columns";
-        return Err(DriftError::Pair(format!("--conserve \"{law}\" {why}")));
+        return Err(no_law(law));
     }
     let summary = DriftSummary::new(format!("topic {}", source.topic), format!("topic {}", copy.topic), Claim::Exact);
     let mut told = Told::new(Read::default(), summary);
@@ -98,6 +98,11 @@ pub fn compare(
     }
     grade(&mut told);
     Ok(say::report(settings, told, progress.is_stopped(), began.elapsed()))
+}
+
+pub fn no_law(law: &Law) -> DriftError {
+    let why = "is for tables: the records of a mirror are compared one by one, and have no columns";
+    DriftError::Pair(format!("--conserve \"{law}\" {why}"))
 }
 
 /// What may be otherwise than it looks.

@@ -193,7 +193,16 @@ fn what_would_be_done_is_explained() {
     let pair = Pair::new("explained", 1);
     let mut client = pair.two_rows();
     let said = std::process::Command::new(env!("CARGO_BIN_EXE_sordini"))
-        .args(["drift", "--explain", &pair.topic_url(""), &pair.table_url(""), "--group", &pair.group()])
+        .args([
+            "drift",
+            "--explain",
+            &pair.topic_url(""),
+            &pair.table_url(""),
+            "--group",
+            &pair.group(),
+            "--conserve",
+            "sum(id) by note",
+        ])
         .output()
         .expect("sordini starts");
     assert!(said.status.success());
@@ -201,7 +210,7 @@ fn what_would_be_done_is_explained() {
     assert!(text.contains("claim: bracketed"), "{text}");
     // The statements are SQL as they stand, where they have no parameters.
     let statements: Vec<&str> = text.lines().filter(|line| line.trim_start().starts_with("SELECT")).collect();
-    assert!(statements.len() >= 4, "{text}");
+    assert!(statements.len() >= 5 && text.contains("what must be conserved: sum(id) by note"), "{text}");
     for statement in statements.iter().filter(|statement| !statement.contains('$')) {
         client.query(*statement, &[]).unwrap_or_else(|error| panic!("{statement}: {error}"));
     }

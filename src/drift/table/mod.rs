@@ -90,6 +90,11 @@ pub trait Table: Send {
     /// What it would be asked, and what for.
     fn statements(&self) -> Vec<(&'static str, String)>;
 
+    /// What it would be asked for the totals of a law; `None` where all rows are read for them.
+    fn law(&self, _law: &Bound) -> Option<String> {
+        None
+    }
+
     /// Everything asked until [`Table::end`] sees the table as it is now.
     fn begin(&mut self) -> Result<(), DriftError>;
 

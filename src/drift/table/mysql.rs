@@ -291,6 +291,10 @@ impl Table for Mysql {
         ]
     }
 
+    fn law(&self, law: &Bound) -> Option<String> {
+        self.adds_up(law).then(|| self.statements.totals(law, Part::WHOLE))
+    }
+
     fn begin(&mut self) -> Result<(), DriftError> {
         let statement = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
         self.conn.query_drop(statement).map_err(|error| self.wrong(&error))
@@ -312,9 +316,7 @@ impl Table for Mysql {
     }
 
     fn totals(&mut self, laws: &[Bound], part: Part) -> Result<Vec<Totals>, DriftError> {
-        let columns: Vec<&SqlColumn> = self.statements.columns().collect();
-        let is_printed = |(place, _): &(usize, _)| columns.get(*place).is_some_and(|column| column.is_printed());
-        if !laws.iter().flat_map(|law| &law.groups).all(is_printed) {
+        if !laws.iter().all(|law| self.adds_up(law)) {
             return stream::totals(self, laws, part);
         }
         laws.iter().map(|law| self.totals_of(law, part)).collect()

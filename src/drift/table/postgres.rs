@@ -236,6 +236,10 @@ impl Table for Postgres {
         vec![format!("hash: {method}"), format!("needs: {needs}")]
     }
 
+    fn law(&self, law: &Bound) -> Option<String> {
+        Some(self.statements.totals(law, Part::WHOLE, None))
+    }
+
     fn begin(&mut self) -> Result<(), DriftError> {
         // The first query takes the snapshot, not BEGIN.
         let statement = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1";

@@ -9,6 +9,12 @@ use crate::drift::conserve::total::{Amount, Totals};
 use crate::drift::{DriftError, Part};
 
 impl Mysql {
+    /// Whether SQL prints the columns that this law groups by.
+    pub(super) fn adds_up(&self, law: &Bound) -> bool {
+        let columns: Vec<&SqlColumn> = self.statements.columns().collect();
+        law.groups.iter().all(|(place, _)| columns.get(*place).is_some_and(|column| column.is_printed()))
+    }
+
     pub(super) fn totals_of(&mut self, law: &Bound, part: Part) -> Result<Totals, DriftError> {
         let statement = self.statements.totals(law, part);
         let (mut totals, mut refused, groups) = (Totals::default(), None, law.groups.len());
