@@ -104,13 +104,15 @@ impl Postgres {
         Ok(table)
     }
 
-    /// Prints values the one way that is compared, and cannot write.
+    /// Prints values the one way that is compared, and cannot write. Tens of thousands of cells are to stay in the server's
+    /// memory, and not to be written to its disk.
     fn settle(&mut self, limits: &Limits) -> Result<(), DriftError> {
         let timeout = limits.statement_timeout.map_or(0, |timeout| timeout.as_millis());
         let settings = format!(
             "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'iso_8601'; SET extra_float_digits = 1; \
              SET bytea_output = 'hex'; SET client_encoding = 'UTF8'; SET default_transaction_read_only = on; \
-             SET statement_timeout = {timeout}; SET jit = off; SET search_path = pg_catalog, public"
+             SET statement_timeout = {timeout}; SET jit = off; SET search_path = pg_catalog, public; \
+             SELECT set_config('work_mem', '64MB', false) WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('64MB')"
         );
         self.client.batch_execute(&settings).map_err(|error| self.wrong(&error))?;
         let version: String = self.one("SHOW server_version_num", &[])?;
