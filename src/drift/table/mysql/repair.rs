@@ -3,7 +3,7 @@
 
 use super::Mysql;
 use super::statement::{Base, SqlColumn};
-use crate::drift::canon::Type;
+use crate::drift::canon::{Type, hex};
 use crate::drift::repair::Fix;
 use crate::drift::shape::Row;
 
@@ -98,13 +98,29 @@ fn value(column: &SqlColumn, text: Option<&str>) -> String {
         (Base::Tiny | Base::Integer | Base::Bit(_) | Base::Decimal | Base::Float | Base::Double, _) if is_number => {
             text.to_owned()
         }
-        (Base::Bytes, _) => format!("x{}", literal(text)),
+        (Base::Bytes, _) => format!("x'{text}'"),
         (Base::Timestamp(_), _) => literal(text.strip_suffix("+00").unwrap_or(text)),
         _ => literal(text),
     }
 }
 
-/// As `NO_BACKSLASH_ESCAPES` has it.
+/// The same with and without `NO_BACKSLASH_ESCAPES`: whoever runs one statement alone must not run what a value says.
 fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    if !text.contains('\\') {
+        return format!("'{}'", text.replace('\'', "''"));
+    }
+    let mut digits = Vec::new();
+    hex(text.as_bytes(), &mut digits);
+    format!("convert(x'{}' USING utf8mb4)", String::from_utf8_lossy(&digits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_ends_no_literal() {
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("\' OR 1 -- "), "convert(x'5c27204f522031202d2d20' USING utf8mb4)");
+    }
 }
