@@ -85,6 +85,9 @@ pub struct DriftSummary {
     pub narrowed: BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub absent: BTreeMap<String, u64>,
+    /// Rows by column in which a difference was let pass, as somebody asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub relaxed: BTreeMap<String, u64>,
     /// Findings by column that differs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub worst_columns: BTreeMap<String, u64>,
@@ -210,6 +213,7 @@ impl DriftSummary {
             reordered: 0,
             lag: 0,
             unverifiable: BTreeMap::new(),
+            relaxed: BTreeMap::new(),
             narrowed: BTreeMap::new(),
             absent: BTreeMap::new(),
             worst_columns: BTreeMap::new(),

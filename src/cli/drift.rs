@@ -13,6 +13,7 @@ use crate::drift::conserve::law::Law;
 use crate::drift::named;
 use crate::drift::place::Place;
 use crate::drift::redact::Redaction;
+use crate::drift::relax::Relaxation;
 use crate::drift::repair::{Form, RepairFile};
 use crate::drift::table::{Chosen, Limits, Throttle};
 use crate::drift::{self, Part, Settings};
@@ -40,12 +41,13 @@ The first store is the reference. A password comes from PGPASSWORD, PGPASSFILE o
 Exit codes: 0 the stores agree, 1 drift, 2 could not verify, 3 inconclusive.";
 
 /// What the file says of each pair.
-const PAIR: [&str; 21] = [
+const PAIR: [&str; 22] = [
     "first",
     "second",
     "group",
     "columns",
     "ignore",
+    "relax",
     "conserve",
     "settle",
     "wait",
@@ -90,6 +92,9 @@ pub struct DriftArgs {
     /// Columns to leave out, comma-separated
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     ignore: Vec<String>,
+    /// A difference to let pass and count: COLUMN=nfc, rtrim, empty_is_null, case_fold, tolerance:NUMBER or truncate_to:s|ms; repeatable
+    #[arg(long, value_name = "COLUMN=HOW")]
+    relax: Vec<Relaxation>,
     /// What must be conserved: 'sum(amount) by currency, day(created_at)' must agree in both stores, 'sum(debit) - sum(credit) by account = 0' hold in each; repeatable
     #[arg(long, value_name = "LAW", conflicts_with = "keys")]
     conserve: Vec<Law>,
@@ -184,7 +189,7 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
 
 /// Everything on which it depends what a part says.
 fn asked(args: &DriftArgs, settings: &Settings) -> String {
-    let of = (&args.first, &args.second, &settings.group, &settings.chosen, &settings.laws);
+    let of = (&args.first, &args.second, &settings.group, &settings.chosen, &settings.laws, &settings.relaxed);
     format!("{of:?} {:?} {} {}", settings.settle, settings.most_findings, settings.wait.as_secs())
 }
 
@@ -206,6 +211,7 @@ fn settings(args: &DriftArgs) -> anyhow::Result<Settings> {
             allows_writers: args.allow_writer,
             throttle: Throttle { most_rows: args.max_rate, most_lag: args.max_replica_lag },
         },
+        relaxed: args.relax.clone(),
         laws: args.conserve.clone(),
         memory_bytes: args.memory << 20,
         most_findings: args.max_findings,

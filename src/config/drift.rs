@@ -12,6 +12,7 @@ use crate::drift::follow::Rhythm;
 use crate::drift::pairs::store;
 use crate::drift::place::Place;
 use crate::drift::redact::Redaction;
+use crate::drift::relax::Relaxation;
 use crate::drift::table::{Chosen, Limits, Throttle};
 use crate::drift::{Part, Settings};
 use crate::source::Properties;
@@ -36,6 +37,9 @@ pub struct DriftFile {
     columns: Vec<String>,
     #[serde(default)]
     ignore: Vec<String>,
+    /// Differences that are let pass, each COLUMN=HOW.
+    #[serde(default)]
+    relax: Vec<String>,
     /// Sums that both stores must agree on, or that must be zero in each.
     #[serde(default)]
     conserve: Vec<String>,
@@ -106,6 +110,11 @@ impl DriftFile {
         if self.buckets.is_some_and(|parts| !(1..=BUCKETS as u32).contains(&parts)) {
             return wrong("buckets", format!("buckets is a number from 1 to {BUCKETS}"));
         }
+        for relaxation in &self.relax {
+            if let Err(error) = relaxation.parse::<Relaxation>() {
+                return wrong(&format!("{relaxation:?}"), error);
+            }
+        }
         for law in &self.conserve {
             match law.parse::<Law>() {
                 Err(error) => return wrong(&format!("{law:?}"), error.to_string()),
@@ -131,6 +140,7 @@ impl DriftFile {
     pub fn plan(&self, mut properties: Properties) -> anyhow::Result<DriftPlan> {
         properties.extend(self.properties.clone());
         let defaults = Rhythm::default();
+        let relaxed = self.relax.iter().map(|relaxation| relaxation.parse::<Relaxation>());
         let laws = self.conserve.iter().map(|law| law.parse::<Law>());
         let settings = Settings {
             pair: Some(self.name.clone()),
@@ -149,6 +159,7 @@ impl DriftFile {
                 allows_writers: self.allow_writer,
                 throttle: Throttle { most_rows: self.max_rate, most_lag: self.max_replica_lag },
             },
+            relaxed: relaxed.collect::<Result<_, _>>().map_err(anyhow::Error::msg)?,
             laws: laws.collect::<Result<_, _>>()?,
             memory_bytes: self.memory.unwrap_or(MEMORY),
             most_findings: self.max_findings.unwrap_or(MOST_FINDINGS),

@@ -52,6 +52,9 @@ pub fn compare(
             "--repair and --keys are for tables: a mirror is repaired by copying again".to_owned(),
         ));
     }
+    if !settings.relaxed.is_empty() {
+        return Err(DriftError::Pair("--relax is for tables: a mirror has no columns".to_owned()));
+    }
     if let Some(law) = settings.laws.first() {
         return Err(no_law(law));
     }

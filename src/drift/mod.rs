@@ -7,6 +7,7 @@
 //! * `localise`: which keys differ; `history`, `verdict`: what is wrong with them; `say`: findings; `patterns`: what they share
 //! * `sink`: a topic and the table it is written to; `tables`: two tables; `agree`: which of their columns can be compared
 //! * `mirror`, `align`: a topic and its copy
+//! * `relax`: differences that are let pass
 //! * `redact`: values that are not told
 //! * `repair`: what would make the second store as the first; `named`: whether it did
 //! * `measure`: what the topic alone costs, for the benchmarks
@@ -40,6 +41,7 @@ mod patterns;
 pub mod place;
 mod record;
 pub mod redact;
+pub mod relax;
 pub mod repair;
 pub mod resume;
 mod say;
@@ -70,6 +72,7 @@ use named::Named;
 pub use part::Part;
 use place::Place;
 use redact::Redaction;
+use relax::Relaxation;
 use repair::{Fix, RepairFile};
 use say::Difference;
 use table::{Chosen, Limits};
@@ -95,6 +98,8 @@ pub struct Settings {
     pub mark: bool,
     pub chosen: Chosen,
     pub limits: Limits,
+    /// Differences that are let pass.
+    pub relaxed: Vec<Relaxation>,
     /// What must be conserved.
     pub laws: Vec<Law>,
     pub memory_bytes: usize,

@@ -5,8 +5,7 @@
 //! record between the two must be exactly what the topic says; one with such records may be any of them. A sink that crashes
 //! and writes again only goes back to records above its committed offset.
 //!
-//! `captured`: the other way round, where the topic holds the changes of the table. `balance`: sums that must be conserved.
-//! `lost`: changes that the topic never had.
+//! `captured`: the topic holds the table's changes; `balance`: sums that must be conserved; `lost`: changes it never had.
 
 mod balance;
 mod captured;
@@ -27,6 +26,7 @@ use super::fold::{Fold, State, certain};
 use super::history::{self, Histories, HistoryTake};
 use super::localise::{Localised, Side, localise};
 use super::place::TopicPlace;
+use super::relax::Relaxed;
 use super::say::{self, Difference, Stores};
 use super::shape::{Rows, Shape, by_key};
 use super::sums::Sums;
@@ -52,6 +52,7 @@ pub fn compare(
 ) -> Result<Report, DriftError> {
     let began = Instant::now();
     let mut sink = Sink::new(settings, place, table.method(), progress);
+    Relaxed::new(&settings.relaxed, table.shape())?;
     sink.laws = law::bind(&settings.laws, table.shape())?;
     sink.is_captured = settings.group.is_none() && captured::is_captured_from(table, place, &sink.properties)?;
     let Look { mut told, suspects, doubted } = match &settings.named {
@@ -98,10 +99,9 @@ struct Bracket {
     claim: Claim,
 }
 
-/// What a look at everything said.
+/// What a look at everything said: keys that may differ, and keys of which the topic may lack a change.
 struct Look {
     told: Told,
-    /// Keys on which the stores may differ, and keys of which the topic may lack a change.
     suspects: BTreeSet<u64>,
     doubted: Doubted,
 }
@@ -275,6 +275,7 @@ impl<'a> Sink<'a> {
         let is_trimmed = told.read.is_trimmed || is_trimmed || !is_whole;
         let method = self.method;
         let stores = Stores { first: &self.place.topic, second: table.name(), shape: &shape, method };
+        let relaxed = Relaxed::new(&self.settings.relaxed, &shape)?;
         let subjects: BTreeSet<Vec<String>> = histories.keys().chain(rows.keys()).cloned().collect();
         for key in &subjects {
             // Let go of as soon as a finding has what is told of them.
@@ -282,6 +283,10 @@ impl<'a> Sink<'a> {
             let verdict = judge(history.as_ref(), &rows, is_trimmed);
             if let Verdict::Unverifiable(reason) = verdict {
                 note(&mut told.summary.unverifiable, reason, 1);
+            }
+            if let Some(columns) = verdict.actual().and_then(|row| relaxed.forgives_any(history.as_ref(), row)) {
+                columns.iter().for_each(|column| note(&mut told.summary.relaxed, column, 1));
+                continue;
             }
             let Some(difference) = Difference::of(key, &verdict) else { continue };
             let mut finding = difference.finding(self.settings, &stores);

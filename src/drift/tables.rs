@@ -10,6 +10,7 @@ use super::conserve::judge::{Imbalance, Judged, judge};
 use super::conserve::law::{self, Bound};
 use super::digest::{Digest, Method};
 use super::localise::{Localised, Side, both, localise};
+use super::relax::Relaxed;
 use super::say::{self, Difference, Stores};
 use super::shape::{Row, Rows, by_key};
 use super::table::Table;
@@ -32,6 +33,7 @@ pub fn compare(
     let mut summary = DriftSummary::new(first.name().to_owned(), second.name().to_owned(), Claim::Heuristic);
     summary.columns = shape.columns().map(|column| column.name.clone()).collect();
     let laws = law::bind(&settings.laws, &shape)?;
+    Relaxed::new(&settings.relaxed, &shape)?;
     let (before, judged) = match &settings.named {
         Some(keys) => (named(first, second, &keys.keys(&shape)?, &mut summary)?, Judged::default()),
         None => look(settings, first, second, &laws, &mut summary, progress)?,
@@ -185,6 +187,7 @@ fn confirm(
     let now = digests(first, second, &keys)?;
     let shape = first.shape().clone();
     let stores = Stores { first: first.name(), second: second.name(), shape: &shape, method };
+    let relaxed = Relaxed::new(&settings.relaxed, &shape)?;
     for (key, hash) in keys.iter().zip(method.keys(&keys)) {
         let (ours, theirs) = (before.0.remove(key).unwrap_or_default(), before.1.remove(key).unwrap_or_default());
         let (ours_now, theirs_now) = (of_key(&now.0, hash), of_key(&now.1, hash));
@@ -193,6 +196,12 @@ fn confirm(
         }
         if ours_now != ordered(method.of_rows(&ours)) || theirs_now != ordered(method.of_rows(&theirs)) {
             note(&mut told.summary.unverifiable, "in-motion", 1);
+            continue;
+        }
+        if let ([ours], [theirs]) = (ours.as_slice(), theirs.as_slice())
+            && let Some(columns) = relaxed.forgives(ours, theirs)
+        {
+            columns.iter().for_each(|column| note(&mut told.summary.relaxed, column, 1));
             continue;
         }
         let difference = difference(key, &ours, &theirs);

@@ -33,6 +33,16 @@ pub enum Verdict {
     Unverifiable(&'static str),
 }
 
+impl Verdict {
+    /// The row that has other content than it should.
+    pub fn actual(&self) -> Option<&Row> {
+        match self {
+            Verdict::Differs { actual, .. } | Verdict::Stale { actual, .. } => Some(actual),
+            _ => None,
+        }
+    }
+}
+
 /// `is_trimmed`: records may have left the topic from its front.
 pub fn judge(history: Option<&History>, rows: &[Row], is_trimmed: bool) -> Verdict {
     if rows.len() > 1 {

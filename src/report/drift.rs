@@ -105,6 +105,7 @@ pub fn lines(drift: &DriftSummary) -> Vec<String> {
     }
     lines.extend(drift.laws.iter().map(conserved));
     lines.extend(counted("columns that differ", &drift.worst_columns));
+    lines.extend(counted("let pass, by column", &drift.relaxed));
     lines.extend(counted("not verifiable", &drift.unverifiable));
     lines
 }

@@ -16,6 +16,7 @@ mod mysql_trouble;
 mod oracle;
 mod pairs;
 mod patterns;
+mod relax;
 mod repair;
 mod resume;
 mod sqlite;

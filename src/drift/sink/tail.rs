@@ -22,6 +22,7 @@ use crate::drift::follow::queue::{Key, Queue};
 use crate::drift::follow::{Rhythm, Rounds, Standing, once};
 use crate::drift::history::HistoryTake;
 use crate::drift::place::TopicPlace;
+use crate::drift::relax::Relaxed;
 use crate::drift::say::{self, Difference, Stores};
 use crate::drift::shape::{Rows, Shape, by_key, rows_of};
 use crate::drift::table::{self, Table};
@@ -125,6 +126,7 @@ impl Tail {
             return Ok(table);
         }
         let table = table::open(&self.settings.second, &self.settings.chosen, &self.settings.limits)?;
+        Relaxed::new(&self.settings.relaxed, table.shape())?;
         self.opened = Instant::now();
         let is_altered = self.shape.replace(table.shape().clone()).is_some_and(|before| before != *table.shape());
         if is_altered {
@@ -266,8 +268,15 @@ impl Tail {
         let now = now_ms();
         let (shape, method) = (table.shape(), table.method());
         let stores = Stores { first: &self.place.topic, second: table.name(), shape, method };
+        // What does not fit was refused when the table was opened.
+        let all = self.settings.relaxed.clone();
+        let relaxed = Relaxed::new(&all, shape).unwrap_or_default();
         for key in keys {
-            let verdict = judge(self.queue.history(key), rows_of(rows, key), self.is_trimmed);
+            let mut verdict = judge(self.queue.history(key), rows_of(rows, key), self.is_trimmed);
+            let forgiven = verdict.actual().and_then(|row| relaxed.forgives_any(self.queue.history(key), row));
+            if forgiven.is_some() {
+                verdict = Verdict::Fine;
+            }
             let found = self.finding(key, &verdict, &stores);
             self.news.extend(self.queue.judged(key, &verdict, found, now));
         }
