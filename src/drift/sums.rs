@@ -167,7 +167,12 @@ mod tests {
             let (mut ours, theirs) = (Sums::new(part), Sums::new(part));
             let rows = (0..keys).map(|key| row(key, seed)).filter(|row| part.has(bucket_of(row.key)));
             let counted = rows.map(|row| ours.add(row, 1)).count() as f64;
-            let Estimate { keys, error } = ours.keys_apart(&theirs).expect("not every finer one differs");
+            let Some(Estimate { keys, error }) = ours.keys_apart(&theirs) else {
+                // Every finer one differs: by chance only where there are several keys for each.
+                let finer = part.buckets().count() * FINER;
+                prop_assert!(counted > 2.0 * finer as f64, "{counted} keys for {finer}");
+                return Ok(());
+            };
             prop_assert!((keys - counted).abs() <= 6.0 * error + 2.0, "{keys} ± {error}, {counted} differ");
             prop_assert!(error <= 4.0 + counted / 2.0 && (of > 1 || error <= 4.0 + counted / 10.0), "{keys} ± {error}");
         }

@@ -121,6 +121,6 @@ mod tests {
     #[test]
     fn a_value_ends_no_literal() {
         assert_eq!(literal("it's"), "'it''s'");
-        assert_eq!(literal("\' OR 1 -- "), "convert(x'5c27204f522031202d2d20' USING utf8mb4)");
+        assert_eq!(literal("\\' OR 1 -- "), "convert(x'5c27204f522031202d2d20' USING utf8mb4)");
     }
 }
