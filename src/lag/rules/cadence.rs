@@ -86,6 +86,15 @@ impl Cadence {
             None => least_ms.max(ms(thresholds.max_time_lag)),
         }
     }
+
+    /// The same where nobody is there, which is a sign by itself: that little is known of the past, because a group left
+    /// after its second commit, is no reason to bear more than twice what it paused.
+    pub fn bound_alone_ms(self, least_ms: i64, thresholds: &Thresholds) -> i64 {
+        if self.pauses < FEWEST {
+            return least_ms.max(self.longest_ms.saturating_mul(2));
+        }
+        Self::bound_ms(Some(self), least_ms, thresholds)
+    }
 }
 
 #[cfg(test)]

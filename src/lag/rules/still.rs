@@ -75,7 +75,7 @@ impl Still<'_> {
             // A consumer that assigns its partitions itself has no members and commits nevertheless; one that runs by
             // the hour is away most of the time.
             let cadence = Cadence::of(self.window, self.commits_or_progress());
-            let bound = cadence.map_or(least, |_| Cadence::bound_ms(cadence, least, self.thresholds));
+            let bound = cadence.map_or(least, |cadence| cadence.bound_alone_ms(least, self.thresholds));
             if alone_ms.min(self.quiet_ms()) < least || self.quiet_ms() < bound {
                 return None;
             }

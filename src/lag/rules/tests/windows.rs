@@ -149,6 +149,26 @@ fn without_exact_commits_the_membership_tells_silence_from_standstill() {
 }
 
 #[test]
+fn a_group_that_left_after_few_commits_has_no_owner() {
+    let of = |commits: &[(i64, i64, i64)], after: i64| {
+        let left_ms = commits.last().unwrap().0;
+        let made = Made::new(commits, left_ms + after, 50);
+        let empty =
+            Window { membership: Membership::Empty, membership_since_ms: left_ms, owned: None, ..made.window() };
+        verdict(&Window { unread_since_ms: Ok(left_ms + 1), ..empty })
+    };
+    let moments = [(0, 60, 40), (5, 100, 0), (9, 110, 0)];
+    for commits in 1..=moments.len() {
+        assert_eq!(of(&moments[..commits], MINUTE / 2), Verdict::Ok, "{commits} commits");
+        assert_eq!(of(&moments[..commits], 2 * MINUTE), Verdict::NoOwner, "{commits} commits");
+    }
+    // One that runs by the hour is not missed before it is late.
+    let hourly = [(0, 60, 40), (HOUR, 100, 0)];
+    assert_eq!(of(&hourly, HOUR + 5 * MINUTE), Verdict::Ok);
+    assert_eq!(of(&hourly, 2 * HOUR + 5 * MINUTE), Verdict::NoOwner);
+}
+
+#[test]
 fn one_look_says_what_one_look_can_say() {
     let made = Made { commits: vec![commit(HOUR, 100, 50)], marks: vec![mark(HOUR, 150)], now_ms: HOUR };
     let look = Window { exact_commits: false, membership_since_ms: HOUR, ..made.stable() };
