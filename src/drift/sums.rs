@@ -174,7 +174,8 @@ mod tests {
                 return Ok(());
             };
             prop_assert!((keys - counted).abs() <= 6.0 * error + 2.0, "{keys} ± {error}, {counted} differ");
-            prop_assert!(error <= 4.0 + counted / 2.0 && (of > 1 || error <= 4.0 + counted / 10.0), "{keys} ± {error}");
+            // Against the estimate: where nearly all groups differ by chance both are larger.
+            prop_assert!(error <= 4.0 + keys / 2.0 && (of > 1 || error <= 4.0 + keys / 10.0), "{keys} ± {error}");
         }
     }
 
