@@ -190,7 +190,13 @@ pub fn run(args: DriftArgs, global: &Global) -> anyhow::Result<u8> {
 /// Everything on which it depends what a part says.
 fn asked(args: &DriftArgs, settings: &Settings) -> String {
     let of = (&args.first, &args.second, &settings.group, &settings.chosen, &settings.laws, &settings.relaxed);
-    format!("{of:?} {:?} {} {}", settings.settle, settings.most_findings, settings.wait.as_secs())
+    let brokers = ["bootstrap.servers", "metadata.broker.list"].map(|name| settings.properties.get(name));
+    // The same name is another file elsewhere.
+    let files = [&settings.first, &settings.second].map(|place| match place {
+        Place::Sqlite(place) => std::path::absolute(&place.file).ok(),
+        _ => None,
+    });
+    format!("{of:?} {brokers:?} {files:?} {:?} {} {}", settings.settle, settings.most_findings, settings.wait.as_secs())
 }
 
 fn settings(args: &DriftArgs) -> anyhow::Result<Settings> {

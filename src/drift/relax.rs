@@ -11,6 +11,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::DriftError;
 use super::canon::Type;
 use super::canon::time::Unit;
+use super::conserve::total::number as number_of;
 use super::history::{Content, History};
 use super::shape::{Row, Shape};
 
@@ -51,7 +52,7 @@ impl FromStr for Relaxation {
             ("empty_is_null", "") => How::EmptyIsNull,
             ("case_fold", "") => How::CaseFold,
             ("tolerance", number) => {
-                let number: BigDecimal = number.parse().map_err(|_| wrong())?;
+                let number = number_of(number).ok_or_else(wrong)?;
                 if number.sign() == Sign::Minus {
                     return Err(wrong());
                 }
@@ -154,12 +155,10 @@ fn is_same(how: &[&Relaxation], ours: Option<&str>, theirs: Option<&str>) -> boo
     let (ours, theirs) = (relaxed(ours), relaxed(theirs));
     ours == theirs
         || how.iter().any(|relaxation| match (&relaxation.how, &ours, &theirs) {
-            (How::Tolerance(most), Some(ours), Some(theirs)) => {
-                match (ours.parse::<BigDecimal>(), theirs.parse::<BigDecimal>()) {
-                    (Ok(a), Ok(b)) => (a - b).abs() <= *most,
-                    _ => false,
-                }
-            }
+            (How::Tolerance(most), Some(ours), Some(theirs)) => match (number_of(ours), number_of(theirs)) {
+                (Some(a), Some(b)) => (a - b).abs() <= *most,
+                _ => false,
+            },
             _ => false,
         })
 }
@@ -196,6 +195,7 @@ mod tests {
             (Decimal(None), &["tolerance:1"], Some("NaN"), Some("1"), false),
             (Double, &["tolerance:0.001"], Some("1e-20"), Some("2e-20"), true),
             (Double, &["tolerance:0.001"], Some("1"), None, false),
+            (Decimal(None), &["tolerance:0.001"], Some("1"), Some("1e200000000"), false),
             (
                 Timestamp(6),
                 &["truncate_to:ms"],
@@ -221,7 +221,16 @@ mod tests {
 
     #[test]
     fn what_relaxes_nothing_is_said() {
-        for text in ["a", "=nfc", "a=loose", "a=tolerance:x", "a=tolerance:-1", "a=truncate_to:h", "a=nfc:1"] {
+        for text in [
+            "a",
+            "=nfc",
+            "a=loose",
+            "a=tolerance:x",
+            "a=tolerance:-1",
+            "a=tolerance:1e999999999",
+            "a=truncate_to:h",
+            "a=nfc:1",
+        ] {
             assert!(text.parse::<Relaxation>().unwrap_err().contains("expected COLUMN=HOW"), "{text}");
         }
         let shape = Shape {

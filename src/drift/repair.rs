@@ -143,8 +143,9 @@ impl RepairFile {
     }
 }
 
+/// PostgreSQL ends a comment at a carriage return too.
 fn commented(text: &str) -> String {
-    text.lines().map(|line| format!("-- {line}")).collect::<Vec<_>>().join("\n")
+    text.split(['\n', '\r']).map(|line| format!("-- {line}")).collect::<Vec<_>>().join("\n")
 }
 
 /// A comment ends with its line.
@@ -183,4 +184,15 @@ fn signal(table: &dyn Table, fixes: &[Fix]) -> Result<String, DriftError> {
         members.insert("additional-conditions".to_owned(), json!([{"data-collection": collection, "filter": filter}]));
     }
     Ok(format!("{}\n", json!({"type": "execute-snapshot", "data": data})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_leaves_a_comment() {
+        assert_eq!(commented("DELETE\r; DROP\r\n  x"), "-- DELETE\n-- ; DROP\n-- \n--   x");
+        assert!(!one_line("a\r\n\u{85}b").contains(char::is_control));
+    }
 }

@@ -183,7 +183,12 @@ pub fn quoted(value: &Value) -> String {
         Some("") => "\"\"".to_owned(),
         Some(text) => {
             let short: String = text.chars().take(QUOTED).flat_map(char::escape_debug).collect();
-            if text.chars().count() > QUOTED { format!("{short}…") } else { short }
+            match text.chars().count() > QUOTED {
+                true => format!("{short}…"),
+                // Else nobody sees the blank.
+                false if text.starts_with(' ') || text.ends_with(' ') => format!("\"{short}\""),
+                false => short,
+            }
         }
     }
 }

@@ -40,7 +40,8 @@ impl Drifted {
         client
             .batch_execute(
                 "DELETE FROM items WHERE id = 7; UPDATE items SET amount = -amount, note = NULL WHERE id = 8; \
-                 UPDATE items SET raw = NULL, doc = '{}' WHERE id = 9; INSERT INTO items (id, note) VALUES (101, E'a\\n''b'); \
+                 UPDATE items SET raw = NULL, doc = '{}' WHERE id = 9; \
+                 INSERT INTO items (id, note) VALUES (101, E'a\\n''b\\r; DELETE FROM items; --'); \
                  UPDATE items SET at = 'infinity' WHERE id = 10",
             )
             .expect("drift");

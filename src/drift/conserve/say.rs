@@ -25,6 +25,11 @@ pub fn finding(settings: &Settings, law: &Bound, wrong: &Imbalance, stores: [&st
         None => format!("{of} is {expected} in {} and {actual} in {}", stores[0], stores[1]),
         Some(store) => format!("{of} is {actual} in {}, and must be 0", stores[usize::from(store == Store::Second)]),
     };
+    let part = match settings.part {
+        part if part.is_whole() => None,
+        part => Some(format!("{} of {}", part.index + 1, part.of)),
+    };
+    let says = part.iter().fold(says, |says, part| format!("{says}, in part {part} of the rows"));
     let why = if words.is_empty() { says } else { format!("{}: {says}", words.join(", ")) };
     // The same group of the same part is the same finding, whatever it adds up to today.
     let identity = format!("{:?}\u{1f}{:?}\u{1f}{:?}", wrong.group, wrong.of, settings.part);
@@ -37,8 +42,7 @@ pub fn finding(settings: &Settings, law: &Bound, wrong: &Imbalance, stores: [&st
     if !group.is_empty() {
         finding.evidence.insert("group".to_owned(), Value::Object(group));
     }
-    if !settings.part.is_whole() {
-        let part = format!("{} of {}", settings.part.index + 1, settings.part.of);
+    if let Some(part) = part {
         finding.evidence.insert("part".to_owned(), json!(part));
     }
     if let Some(store) = wrong.of {

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::law::{Bound, Sign};
 use crate::drift::DriftError;
+use crate::drift::canon::number::Decimal;
 use crate::drift::digest::Spans;
 use crate::drift::shape::Row;
 
@@ -18,7 +19,8 @@ pub const MOST_GROUPS: usize = 100_000;
 /// Values of the columns a law groups by.
 pub type Group = Vec<Option<String>>;
 
-/// A sum, and how many values it leaves out because they are no finite numbers: PostgreSQL's numeric has NaN and Infinity.
+/// A sum, and how many values it leaves out because they are no finite numbers: PostgreSQL's numeric has NaN and Infinity,
+/// and SQLite's columns hold what they are given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Amount {
     pub sum: BigDecimal,
@@ -27,9 +29,9 @@ pub struct Amount {
 
 impl Amount {
     pub fn of(text: &str) -> Self {
-        match text.parse::<BigDecimal>() {
-            Ok(sum) => Self { sum, not_finite: 0 },
-            Err(_) => Self { sum: BigDecimal::zero(), not_finite: 1 },
+        match number(text) {
+            Some(sum) => Self { sum, not_finite: 0 },
+            None => Self { sum: BigDecimal::zero(), not_finite: 1 },
         }
     }
 
@@ -41,12 +43,31 @@ impl Amount {
         self.sum.is_zero() && self.not_finite == 0
     }
 
+    /// Another row, or one that is taken out again.
     pub fn add(&mut self, other: &Amount, sign: Sign) {
         match sign {
             Sign::Plus => *self += other,
             Sign::Minus => *self -= other,
         }
     }
+
+    /// Another term of the same rows: what is no finite number is none with either sign, and two of them do not cancel out.
+    pub fn add_term(&mut self, term: &Amount, sign: Sign) {
+        match sign {
+            Sign::Plus => self.sum += &term.sum,
+            Sign::Minus => self.sum -= &term.sum,
+        }
+        self.not_finite += term.not_finite;
+    }
+}
+
+/// As a database would take it: with a bound on its digits, so that no exponent of a few characters fills the memory.
+pub fn number(text: &str) -> Option<BigDecimal> {
+    let is_plain = text.len() <= 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-'));
+    if !is_plain {
+        Decimal::parse(text)?;
+    }
+    text.parse().ok()
 }
 
 impl AddAssign<&Amount> for Amount {
@@ -90,10 +111,10 @@ impl Totals {
         let mut amount = Amount::default();
         for (sign, place) in &law.terms {
             match place {
-                None => amount.add(&Amount::rows(1), *sign),
+                None => amount.add_term(&Amount::rows(1), *sign),
                 Some(place) => {
                     if let Some(text) = text(*place) {
-                        amount.add(&Amount::of(&text), *sign);
+                        amount.add_term(&Amount::of(&text), *sign);
                     }
                 }
             }
@@ -194,6 +215,28 @@ mod tests {
         totals.add_row(&law, &row(Some("Infinity"), 0, None, ""), Sign::Minus).unwrap();
         let groups = totals.into_groups();
         assert_eq!(groups[&vec![]].to_string(), "1.00 and a value that is no finite number");
+    }
+
+    #[test]
+    fn two_values_without_a_sum_do_not_cancel_out() {
+        let law = bound("sum(amount) - sum(amount)");
+        let mut totals = Totals::default();
+        totals.add_row(&law, &row(Some("NaN"), 0, None, ""), Sign::Plus).unwrap();
+        assert_eq!(totals.into_groups()[&vec![]].to_string(), "0 and 2 values that are no finite numbers");
+    }
+
+    #[test]
+    fn a_number_is_one_that_a_database_holds() {
+        for (text, is_one) in [
+            ("-12.50", true),
+            ("1e100", true),
+            ("1e200000000", false),
+            ("1e-999999999999", false),
+            ("1_000", false),
+            ("", false),
+        ] {
+            assert_eq!(number(text).is_some(), is_one, "{text}");
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What must be conserved, added up in the server: MySQL sums integers and decimals as `DECIMAL`, which is exact.
+//! What must be conserved, added up in the server: MySQL sums integers and decimals as `DECIMAL`, which is exact up to 65 digits.
+//! A sum that has more is the largest there is, with a warning that a query does not stop at: it is refused here.
 
 use ::mysql::{Params, Value};
 
@@ -7,6 +8,9 @@ use super::statement::{Base, SqlColumn, Statements};
 use crate::drift::conserve::law::{Bound, Cut};
 use crate::drift::conserve::total::{Amount, Totals};
 use crate::drift::{DriftError, Part};
+
+/// The most a `DECIMAL` has.
+const DIGITS: usize = 65;
 
 impl Mysql {
     /// Whether SQL prints the columns that this law groups by.
@@ -25,11 +29,14 @@ impl Mysql {
             let mut amount = Amount::default();
             for (sign, place) in &law.terms {
                 match place {
-                    None => amount.add(&Amount::rows(rows), *sign),
+                    None => amount.add_term(&Amount::rows(rows), *sign),
                     // Null where every value is.
                     Some(_) => {
                         if let Some(sum) = numbers.next().flatten() {
-                            amount.add(&Amount::of(&sum), *sign);
+                            if is_cut_off(&sum) {
+                                refused.get_or_insert_with(|| too_long(law));
+                            }
+                            amount.add_term(&Amount::of(&sum), *sign);
                         }
                     }
                 }
@@ -40,6 +47,19 @@ impl Mysql {
         })?;
         refused.map_or(Ok(totals), Err)
     }
+}
+
+/// Nothing but nines, as many as there can be.
+fn is_cut_off(sum: &str) -> bool {
+    let digits = sum.bytes().filter(u8::is_ascii_digit);
+    digits.clone().count() >= DIGITS && digits.into_iter().all(|digit| digit == b'9')
+}
+
+fn too_long(law: &Bound) -> DriftError {
+    DriftError::Pair(format!(
+        "--conserve \"{}\": a sum has more than the {DIGITS} digits the server adds up with; group by something finer",
+        law.text
+    ))
 }
 
 fn text(value: Value) -> Option<String> {
@@ -77,5 +97,17 @@ impl Statements {
         let filter = if part.is_whole() { String::new() } else { format!(" WHERE {}", self.is_of(part)) };
         let grouped = if groups.is_empty() { String::new() } else { format!(" GROUP BY {}", groups.join(", ")) };
         format!("SELECT {} FROM {}{filter}{grouped}", selected.join(", "), self.table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_that_was_cut_off_is_known() {
+        let nines = "9".repeat(DIGITS);
+        assert!(is_cut_off(&nines) && is_cut_off(&format!("-{}.{}", &nines[..35], &nines[35..])));
+        assert!(!is_cut_off(&nines[1..]) && !is_cut_off(&format!("{}8", &nines[1..])));
     }
 }

@@ -87,6 +87,23 @@ fn value(column: &SqlColumn, text: Option<&str>) -> String {
     }
 }
 
+/// The same whatever `standard_conforming_strings` says, and without a line's end that a comment would end at: whoever runs
+/// one statement alone must not run what a value says.
 fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    let quoted = text.replace('\'', "''");
+    if !text.contains(['\\', '\r']) {
+        return format!("'{quoted}'");
+    }
+    format!("E'{}'", quoted.replace('\\', "\\\\").replace('\r', "\\r"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_ends_no_literal() {
+        assert_eq!(literal("it's\nso"), "'it''s\nso'");
+        assert_eq!(literal("\\' OR true\r; --"), "E'\\\\'' OR true\\r; --'");
+    }
 }

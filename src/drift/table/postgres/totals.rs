@@ -46,7 +46,7 @@ impl Postgres {
                         term
                     }
                 };
-                amount.add(&term, *sign);
+                amount.add_term(&term, *sign);
             }
             totals.add_group(law, texts, &amount)?;
             count += rows.max(0) as u64;
