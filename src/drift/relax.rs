@@ -10,8 +10,8 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::DriftError;
 use super::canon::Type;
+use super::canon::number::to_add;
 use super::canon::time::Unit;
-use super::conserve::total::number as number_of;
 use super::history::{Content, History};
 use super::shape::{Row, Shape};
 
@@ -52,7 +52,7 @@ impl FromStr for Relaxation {
             ("empty_is_null", "") => How::EmptyIsNull,
             ("case_fold", "") => How::CaseFold,
             ("tolerance", number) => {
-                let number = number_of(number).ok_or_else(wrong)?;
+                let number = to_add(number).ok_or_else(wrong)?;
                 if number.sign() == Sign::Minus {
                     return Err(wrong());
                 }
@@ -155,7 +155,7 @@ fn is_same(how: &[&Relaxation], ours: Option<&str>, theirs: Option<&str>) -> boo
     let (ours, theirs) = (relaxed(ours), relaxed(theirs));
     ours == theirs
         || how.iter().any(|relaxation| match (&relaxation.how, &ours, &theirs) {
-            (How::Tolerance(most), Some(ours), Some(theirs)) => match (number_of(ours), number_of(theirs)) {
+            (How::Tolerance(most), Some(ours), Some(theirs)) => match (to_add(ours), to_add(theirs)) {
                 (Some(a), Some(b)) => (a - b).abs() <= *most,
                 _ => false,
             },

@@ -1,5 +1,6 @@
 //! Numbers as a database prints them, from the source text: no digit goes through a float that does not have to.
 
+use bigdecimal::BigDecimal;
 use smallvec::SmallVec;
 
 use super::{Canonical, Misfit};
@@ -112,6 +113,15 @@ impl Decimal {
             out.extend((1..=scale).map(|place| self.digit(place)));
         }
     }
+}
+
+/// To be added up, as a database would take it: with a bound on its digits, so that no exponent of a few characters fills the memory.
+pub fn to_add(text: &str) -> Option<BigDecimal> {
+    let is_plain = text.len() <= 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-'));
+    if !is_plain {
+        Decimal::parse(text)?;
+    }
+    text.parse().ok()
 }
 
 /// A whole number: `1.0` and `1e2` are some, `1.5` is none.
@@ -233,6 +243,20 @@ mod tests {
 
     fn exact(text: &str) -> Result<(String, bool), Misfit> {
         Ok((text.to_owned(), false))
+    }
+
+    #[test]
+    fn a_number_is_one_that_a_database_holds() {
+        for (text, is_one) in [
+            ("-12.50", true),
+            ("1e100", true),
+            ("1e200000000", false),
+            ("1e-999999999999", false),
+            ("1_000", false),
+            ("", false),
+        ] {
+            assert_eq!(to_add(text).is_some(), is_one, "{text}");
+        }
     }
 
     #[test]
