@@ -151,16 +151,23 @@ fn catching_up(world: &World, until: Instant) {
 
 /// Assigns its partitions itself: the group never has a member.
 fn simple(world: &World, until: Instant) {
-    let (name, topic) = ("well-simple", "well-simple");
-    world.busy(topic, 1);
+    let name = "well-simple";
+    world.busy(name, 1);
+    let consumer = world.kafka.simple(name, name, 0);
+    let pause = Duration::from_millis(800);
     while Instant::now() < until {
-        let (_, end) = world.kafka.watermarks(topic, 0);
-        world.kafka.commit_offsets(name, &[(topic, 0, end)]);
-        thread::sleep(Duration::from_millis(800));
+        consumer.commit();
+        thread::sleep(pause);
     }
-    world.hush(topic);
-    let (_, end) = world.kafka.watermarks(topic, 0);
-    world.kafka.commit_offsets(name, &[(topic, 0, end)]);
+    // It goes on while the traffic is asked to end, which may take its time.
+    thread::scope(|scope| {
+        let hushed = scope.spawn(|| world.hush(name));
+        while !hushed.is_finished() {
+            consumer.commit();
+            thread::sleep(pause);
+        }
+    });
+    consumer.commit();
 }
 
 /// Records in `__consumer_offsets`: nearly all of them are commits.

@@ -191,6 +191,23 @@ impl Drop for Worker {
     }
 }
 
+/// A consumer that assigns its partition itself: its group never has a member.
+pub struct Simple {
+    inner: BaseConsumer,
+    topic: String,
+    partition: i32,
+}
+
+impl Simple {
+    /// Commits the partition's end.
+    pub fn commit(&self) {
+        let (topic, partition) = (&self.topic, self.partition);
+        let (_, end) = self.inner.fetch_watermarks(topic, partition, LIMIT).expect("the broker knows its watermarks");
+        let list = offsets(&[(topic.clone(), partition, end)]);
+        self.inner.commit(&list, CommitMode::Sync).expect("the group has no member");
+    }
+}
+
 fn offsets(offsets: &[(String, i32, i64)]) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for (topic, partition, offset) in offsets {
@@ -232,6 +249,13 @@ impl Client {
         let consumer = self.reader(&[("group.id", group)]);
         consumer.assign(&list).expect("the partitions can be assigned");
         consumer.commit(&list, CommitMode::Sync).unwrap_or_else(|error| panic!("{group}: {error}"));
+    }
+
+    /// The same for as long as it lives, by one connection.
+    pub fn simple(&self, group: &str, topic: &str, partition: i32) -> Simple {
+        let inner = self.reader(&[("group.id", group)]);
+        inner.assign(&offsets(&[(topic.to_owned(), partition, 0)])).expect("the partition can be assigned");
+        Simple { inner, topic: topic.to_owned(), partition }
     }
 
     pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
