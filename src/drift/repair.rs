@@ -116,6 +116,8 @@ impl RepairFile {
         let mut text = format!(
             "-- {} brought to what {} says: {} of keys that differ.\n\
              -- Each statement changes its row only while it is as it was found; one that changes no row was overtaken.\n\
+             -- Columns that were not compared stay as they are, and have their defaults in rows that are inserted.\n\
+             -- All of it is one transaction: a value that a column does not take undoes everything.\n\
              {head}\n",
             one_line(table.name()),
             one_line(&summary.first),
@@ -127,15 +129,15 @@ impl RepairFile {
             // Writing into a string does not fail.
             let _ = writeln!(text, "\n-- {} {}", fix.id, one_line(&fix.why));
             let statement = match fix.is_repeated {
-                true => None,
+                true => Err("several rows have this key, and somebody has to say which one is right".to_owned()),
                 false => table.repair(fix),
             };
             let _ = match statement {
-                None => writeln!(text, "-- Several rows have this key: somebody has to say which one is right."),
-                Some(statement) if fix.deletes() && !self.allows_delete => {
+                Err(why) => writeln!(text, "-- Not repaired here: {}.", one_line(&why)),
+                Ok(statement) if fix.deletes() && !self.allows_delete => {
                     writeln!(text, "-- A deletion is written out with --allow-delete only:\n{}", commented(&statement))
                 }
-                Some(statement) => writeln!(text, "{statement}"),
+                Ok(statement) => writeln!(text, "{statement}"),
             };
         }
         text.push_str("\nCOMMIT;\n");

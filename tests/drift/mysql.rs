@@ -345,15 +345,17 @@ fn the_statements_repair_what_has_not_moved_since() {
     let mut twins = Twins::new(
         "mysql_repair",
         "id bigint, name text, amount numeric(12,2), share double precision, small real, flag boolean, raw bytea, note text, \
-         doc jsonb, at timestamptz, day date, PRIMARY KEY (id, name)",
+         doc jsonb, at timestamptz, day date, stamped timestamptz, twice numeric(14,2) GENERATED ALWAYS AS (amount * 2) STORED, \
+         PRIMARY KEY (id, name)",
         "id bigint, name varchar(20), amount decimal(12,2), share double, small float, flag tinyint(1), raw blob, note text, \
-         doc json, at timestamp(6) NULL, day date, PRIMARY KEY (id, name)",
+         doc json, at timestamp(6) NULL, day date, stamped timestamp(6) NULL ON UPDATE current_timestamp(6), \
+         twice decimal(14,2) AS (amount * 2) STORED, PRIMARY KEY (id, name)",
     );
     twins.there("ALTER TABLE items MODIFY note text CHARACTER SET latin1 COLLATE latin1_swedish_ci");
     let rows = |id: u32| {
         format!(
-            "({id}, 'k''{id}', {id}.25, {id}e-20, 0.1, true, {}, 'it''s \u{e9} \\ {id}', '{{\"k\": [{id}, 1.50]}}', \
-             '2026-11-28 01:02:03.5', '2026-01-{:02}')",
+            "({id}, 'k''{id}', {id}.25, {id}e-20, 0.1, true, {}, 'it''s\r\n\u{e9} \\ {id}', '{{\"k\": [{id}, 1.50]}}', \
+             '2026-11-28 01:02:03.5', '2026-01-{:02}', '2026-11-28 01:02:03.5', DEFAULT)",
             if id == 3 { "NULL".to_owned() } else { format!("'\\x00ff{id:02}'") },
             id + 1
         )
@@ -368,7 +370,7 @@ fn the_statements_repair_what_has_not_moved_since() {
     twins.must_find(&[]);
     for change in [
         "DELETE FROM items WHERE id = 1",
-        "UPDATE items SET amount = -amount, note = NULL, share = 0, small = 0.2 WHERE id = 2",
+        "UPDATE items SET amount = -amount, note = NULL, share = 0, small = 0.2, stamped = stamped WHERE id = 2",
         "UPDATE items SET raw = x'00', flag = 0, day = NULL WHERE id = 3",
         "UPDATE items SET doc = '{}', at = '2030-01-01' WHERE id = 4",
         "UPDATE items SET name = 'K''5' WHERE id = 5",

@@ -155,6 +155,41 @@ fn a_table_is_repaired_from_another() {
     drift(&[&first, &second]).must_exit(0);
 }
 
+/// Columns that the database fills by itself, a text that a cast would cut off, and one that no encoding but UTF-8 has.
+#[test]
+fn columns_that_cannot_be_set_stop_no_other() {
+    let drifted = Drifted::new("filled");
+    let columns = |note: &str| {
+        format!(
+            "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, amount numeric(12,2), note {note}, \
+             twice numeric GENERATED ALWAYS AS (amount * 2) STORED, place bigint GENERATED ALWAYS AS IDENTITY"
+        )
+    };
+    let make = |name: &str, note: &str, rows: &str| {
+        let mut client = drifted.pair.postgres.database(name);
+        let rows = format!("INSERT INTO items (id, amount, note, place) OVERRIDING SYSTEM VALUE VALUES {rows}");
+        client.batch_execute(&format!("CREATE TABLE items ({}); {rows}", columns(note))).expect("rows");
+        client
+    };
+    let _truth =
+        make("filled_truth", "text", "(1, 1.5, '\u{20ac}', 1), (2, 2.5, 'b', 2), (3, 3, 'c', 3), (4, 4, 'abcd', 4)");
+    let mut copy = make("filled_copy", "varchar(3)", "(2, 9, 'b', 2), (3, 3, 'c', 30), (4, 4, 'abc', 4)");
+    let url = |name: &str| format!("{}?table=items", drifted.pair.postgres.url_as("audit", name));
+    let (first, second) = (url("filled_truth"), url("filled_copy"));
+    let file = drifted.file("filled.sql");
+    drift(&[&first, &second, "--repair", &file]).must_exit(1);
+    let text = fs::read_to_string(&file).expect("a file");
+    assert!(text.contains("-- Not repaired here: \"place\" is GENERATED ALWAYS AS IDENTITY"), "{text}");
+    let error = copy.batch_execute(&text).expect_err("a text is longer than its column");
+    assert!(error.to_string().contains("db error") && format!("{error:?}").contains("too long"), "{error:?}");
+    copy.batch_execute("ROLLBACK; ALTER TABLE items ALTER note TYPE varchar(4)").expect("room");
+    let said = drifted.pair.postgres.run_file("filled_copy", "LATIN1", &file);
+    assert!(said.contains("INSERT 0 1") && said.contains("COMMIT"), "{said}");
+    let left = drift(&[&first, &second]);
+    left.must_exit(1);
+    assert_eq!(left.drift(), [("differs".to_owned(), "3".to_owned())], "{text}");
+}
+
 #[test]
 fn what_cannot_be_repaired_is_said() {
     let drifted = Drifted::new("unrepaired");

@@ -28,23 +28,35 @@ fn a_late_standby_is_waited_for() {
     assert_eq!(refused.exit, 2);
     assert!(refused.err.contains("GRANT pg_read_all_stats"), "{}", refused.err);
     client.batch_execute("GRANT pg_read_all_stats TO audit").expect("a right");
+    // An archive replays nothing, and is no standby.
+    let archive = primary.archive();
     drift(&[&a, &b, "--max-replica-lag", "10s"]).must_exit(0);
 
-    let mut replica = standby.client("postgres");
-    replica.batch_execute("SELECT pg_wal_replay_pause()").expect("it replays no more");
-    client.batch_execute("INSERT INTO a VALUES (0, 'y'); INSERT INTO b VALUES (0, 'y')").expect("rows");
-    // It takes four seconds at least, after one of which the standby is late.
+    // It takes ten seconds at least, in one transaction.
     let mut compared = Command::new(env!("CARGO_BIN_EXE_sordini"))
-        .args(["drift", &a, &b, "--max-rate", "5000", "--max-replica-lag", "1s", "--settle", "1s", "--format", "json"])
+        .args(["drift", &a, &b, "--max-rate", "2000", "--max-replica-lag", "1s", "--settle", "1s", "--format", "json"])
         .stdout(Stdio::piped())
         .spawn()
         .expect("sordini starts");
-    sleep(Duration::from_secs(10));
+    sleep(Duration::from_secs(1));
+    // A standby that comes back is another process of the server's.
+    let standbys = "SELECT pid FROM pg_stat_replication WHERE application_name = 'walreceiver' AND state = 'streaming'";
+    let before: i32 = client.query_one(standbys, &[]).expect("it is there").get(0);
+    client.execute("SELECT pg_terminate_backend($1)", &[&before]).expect("it goes");
+    wait_for("the standby comes back", LIMIT, || {
+        let now = client.query_opt(standbys, &[]).expect("a right").map(|row| row.get::<_, i32>(0));
+        now.filter(|pid| *pid != before)
+    });
+    let mut replica = standby.client("postgres");
+    replica.batch_execute("SELECT pg_wal_replay_pause()").expect("it replays no more");
+    client.batch_execute("INSERT INTO a VALUES (0, 'y'); INSERT INTO b VALUES (0, 'y')").expect("rows");
+    sleep(Duration::from_secs(14));
     assert_eq!(compared.try_wait().expect("it is a child"), None, "it waits");
     replica.batch_execute("SELECT pg_wal_replay_resume()").expect("it replays again");
     let ended = wait_for("it ends", LIMIT, || compared.try_wait().expect("it is a child"));
     assert_eq!(ended.code(), Some(0));
 
+    drop(archive);
     // The standby itself may be compared with, too.
     let c = url(&standby, "a");
     drift(&[&b, &c, "--max-replica-lag", "10s"]).must_exit(0);

@@ -19,7 +19,7 @@ use crate::audit::finding::Finding;
 use crate::audit::verdict::Unread;
 use crate::drift::cut::{Settled, Sight};
 use crate::drift::follow::queue::{Key, Queue};
-use crate::drift::follow::{Rhythm, Rounds, Standing, once};
+use crate::drift::follow::{Rhythm, Rounds, Standing, laws, once};
 use crate::drift::history::HistoryTake;
 use crate::drift::place::TopicPlace;
 use crate::drift::relax::Relaxed;
@@ -295,6 +295,7 @@ impl Tail {
         summary.rows = parts().map(|part| part.rows).sum();
         summary.in_flight = parts().map(|part| part.in_flight).sum();
         summary.suspects = self.queue.suspects();
+        summary.laws = laws(parts().map(|part| part.laws.as_slice()));
         summary.table_bytes = self.table_bytes;
         summary.unverifiable.clone_from(&self.queue.unverifiable);
         for (reason, count) in parts().flat_map(|part| &part.unverifiable) {
@@ -316,6 +317,8 @@ impl Tail {
 impl Rounds for Tail {
     fn round(&mut self, progress: &Arc<Progress>) -> Result<Vec<Finding>, DriftError> {
         let mut table = self.table()?;
+        // Of this round: a wish to stop reaches what is read step by step.
+        table.report_to(progress);
         let before = table.bytes();
         let done = self.all(&mut *table, progress);
         self.table_bytes += table.bytes() - before;

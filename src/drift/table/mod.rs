@@ -146,9 +146,9 @@ pub trait Table: Send {
         None
     }
 
-    /// The statement that makes this row as it should be, if it is still as it was found.
-    fn repair(&self, _fix: &Fix) -> Option<String> {
-        None
+    /// The statement that makes this row as it should be, if it is still as it was found; or why there is none.
+    fn repair(&self, _fix: &Fix) -> Result<String, String> {
+        Err("no statements are written for this store".to_owned())
     }
 
     /// The condition that finds this key.

@@ -379,8 +379,8 @@ impl Table for Mysql {
         Some(repair::HEAD)
     }
 
-    fn repair(&self, fix: &Fix) -> Option<String> {
-        Some(self.statement_of(fix))
+    fn repair(&self, fix: &Fix) -> Result<String, String> {
+        self.statement_of(fix)
     }
 
     fn bytes(&self) -> u64 {

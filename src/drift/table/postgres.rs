@@ -342,8 +342,8 @@ impl Table for Postgres {
         Some(repair::HEAD)
     }
 
-    fn repair(&self, fix: &Fix) -> Option<String> {
-        Some(self.statement_of(fix))
+    fn repair(&self, fix: &Fix) -> Result<String, String> {
+        self.statement_of(fix)
     }
 
     fn key_filter(&self, key: &[String]) -> Option<String> {

@@ -23,6 +23,17 @@ pub struct SqlColumn {
     pub is_nullable: bool,
     /// Equality of the column is equality of bytes.
     pub is_exact: bool,
+    pub source: Source,
+}
+
+/// Where its values come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Given,
+    /// From other columns: it cannot be set.
+    Generated,
+    /// From a sequence, `ALWAYS`: it can be set when its row comes, with a word.
+    Identity,
 }
 
 impl SqlColumn {

@@ -26,6 +26,13 @@ pub struct Postgres {
     directory: Directory,
 }
 
+/// Ends when it is dropped.
+#[derive(Debug)]
+pub struct Archive {
+    _process: Process,
+    _directory: Directory,
+}
+
 /// The one that the tests of a binary have in common; each makes a database of its own.
 pub fn shared() -> &'static Postgres {
     static SHARED: OnceLock<Postgres> = OnceLock::new();
@@ -78,6 +85,36 @@ impl Postgres {
             &["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-R", "-c", "fast"],
         );
         Self::launch(directory, &data, &[])
+    }
+
+    /// Runs a file by psql, as somebody whose terminal has this encoding.
+    pub fn run_file(&self, database: &str, encoding: &str, file: &str) -> String {
+        let done = Command::new(bin().join("psql"))
+            .args(["-X", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database), "-f", file])
+            .env("PGCLIENTENCODING", encoding)
+            .output()
+            .expect("psql is installed");
+        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "{file}: {out}\n{err}");
+        out.into_owned()
+    }
+
+    /// Receives its log and keeps it, and replays nothing of it.
+    pub fn archive(&self) -> Archive {
+        let directory = Directory::new("archive");
+        give(&directory);
+        let (port, path) = (self.port.to_string(), directory.display().to_string());
+        let mut command = as_user();
+        command.push(bin().join("pg_receivewal").display().to_string());
+        command.extend(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-D", &path].map(str::to_owned));
+        let archive = Archive { _process: Process::start(&command, &directory), _directory: directory };
+        let mut client = self.client("postgres");
+        wait_for("the archive receives the log", READY_LIMIT, || {
+            let statement =
+                "SELECT FROM pg_stat_replication WHERE application_name = 'pg_receivewal' AND state = 'streaming'";
+            client.query_opt(statement, &[]).expect("a right")
+        });
+        archive
     }
 
     fn launch(directory: Directory, data: &Path, settings: &[&str]) -> Self {
@@ -180,16 +217,21 @@ fn as_user() -> Vec<String> {
 
 /// Makes a data directory.
 fn make(directory: &Directory, data: &Path, program: &str, options: &[&str]) {
-    if is_root() {
-        let owned = Command::new("chown").arg(USER).arg(&**directory).status();
-        assert!(owned.is_ok_and(|status| status.success()), "the directory is given to {USER}");
-    }
+    give(directory);
     let mut command = as_user();
     command.extend([bin().join(program).display().to_string(), "-D".to_owned(), data.display().to_string()]);
     command.extend(options.iter().map(|option| (*option).to_owned()));
     let made =
         Command::new(&command[0]).args(&command[1..]).output().unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(made.status.success(), "{program}: {}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// To whom the server runs as.
+fn give(directory: &Directory) {
+    if is_root() {
+        let owned = Command::new("chown").arg(USER).arg(&**directory).status();
+        assert!(owned.is_ok_and(|status| status.success()), "the directory is given to {USER}");
+    }
 }
 
 /// The newest version that is installed; Debian keeps several side by side.

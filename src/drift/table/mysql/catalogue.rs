@@ -70,7 +70,7 @@ impl Mysql {
         let checks = self.checks(database, table)?;
         let statement = "SELECT column_name, data_type, column_type, is_nullable, \
                          cast(coalesce(numeric_scale, 0) AS char), cast(coalesce(datetime_precision, 0) AS char), \
-                         cast(coalesce(numeric_precision, 0) AS char), character_set_name, collation_name \
+                         cast(coalesce(numeric_precision, 0) AS char), character_set_name, collation_name, extra \
                          FROM information_schema.columns WHERE table_schema = :database AND table_name = :table \
                          ORDER BY ordinal_position";
         let rows: Vec<SqlRow> =
@@ -87,7 +87,13 @@ impl Mysql {
                 let ty = base.ty(scale);
                 let is_filled = column_type.contains("zerofill") || data_type == "year";
                 let encoding = Some((text(row, 7), text(row, 8))).filter(|(charset, _)| !charset.is_empty());
-                (ty, SqlColumn { name: quoted(&name), base, ty, is_nullable, is_filled, encoding })
+                // MySQL's DEFAULT_GENERATED is a default like others.
+                let extra = text(row, 9).to_uppercase();
+                let is_generated =
+                    ["VIRTUAL GENERATED", "STORED GENERATED", "PERSISTENT"].iter().any(|word| extra.contains(word));
+                let is_stamped = extra.contains("ON UPDATE");
+                let name = quoted(&name);
+                (ty, SqlColumn { name, base, ty, is_nullable, is_filled, encoding, is_generated, is_stamped })
             });
             Found { name, is_nullable, known }
         };

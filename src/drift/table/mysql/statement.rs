@@ -77,6 +77,10 @@ pub struct SqlColumn {
     pub is_filled: bool,
     /// Of text: its character set and collation.
     pub encoding: Option<(String, String)>,
+    /// Made from other columns: it cannot be set.
+    pub is_generated: bool,
+    /// Becomes the present time when its row is changed and it is not set.
+    pub is_stamped: bool,
 }
 
 impl SqlColumn {
@@ -148,21 +152,26 @@ impl SqlColumn {
         }
     }
 
-    /// A condition with one `?`. By the column itself where its equality follows from that of the texts, so that an index serves.
+    /// A condition with one `?`.
     pub fn equals(&self) -> String {
+        self.equals_to("?")
+    }
+
+    /// By the column itself where its equality follows from that of the texts, so that an index serves.
+    pub fn equals_to(&self, asked: &str) -> String {
         let name = &self.name;
         match (self.base, self.ty) {
             (Base::Tiny | Base::Bit(_), Type::Bool) | (Base::Text | Base::Char, Type::Uuid) => {
-                format!("{} = ?", self.text().unwrap_or_default())
+                format!("{} = {asked}", self.text().unwrap_or_default())
             }
             (Base::Decimal, Type::Decimal(scale)) => {
-                format!("{name} = cast(? AS decimal(65,{}))", scale.unwrap_or_default())
+                format!("{name} = cast({asked} AS decimal(65,{}))", scale.unwrap_or_default())
             }
-            (Base::Bytes, _) => format!("{name} = unhex(?)"),
+            (Base::Bytes, _) => format!("{name} = unhex({asked})"),
             _ => match &self.encoding {
                 // A text that the column cannot hold would not even compare.
-                Some((charset, collation)) => format!("{name} = convert(? USING {charset}) COLLATE {collation}"),
-                None => format!("{name} = ?"),
+                Some((charset, collation)) => format!("{name} = convert({asked} USING {charset}) COLLATE {collation}"),
+                None => format!("{name} = {asked}"),
             },
         }
     }

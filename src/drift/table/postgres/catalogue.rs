@@ -4,7 +4,7 @@ use super::{Chosen, Limits, Postgres};
 use crate::drift::DriftError;
 use crate::drift::canon::Type;
 use crate::drift::table::choose::{Found, choose, keyless};
-use crate::drift::table::statement::{SqlColumn, quoted};
+use crate::drift::table::statement::{Source, SqlColumn, quoted};
 
 impl Postgres {
     pub(super) fn look_up(&mut self, chosen: &Chosen, limits: &Limits) -> Result<(), DriftError> {
@@ -55,7 +55,8 @@ impl Postgres {
         let statement = "\
             SELECT a.attname::text, a.attnotnull, b.typname::text, b.typtype::text, \
                    CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, \
-                   coalesce(c.collisdeterministic, true), format_type(a.atttypid, a.atttypmod), b.typcategory::text \
+                   coalesce(c.collisdeterministic, true), format_type(a.atttypid, a.atttypmod), b.typcategory::text, \
+                   coalesce(to_jsonb(a)->>'attgenerated', '') <> '', coalesce(to_jsonb(a)->>'attidentity', '') = 'a' \
             FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
             JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END \
             LEFT JOIN pg_collation c ON c.oid = a.attcollation \
@@ -67,6 +68,11 @@ impl Postgres {
             let (base, kind, modifier): (String, String, i32) =
                 (self.get(&row, 2)?, self.get(&row, 3)?, self.get(&row, 4)?);
             let (is_exact, sql_type): (bool, String) = (self.get(&row, 5)?, self.get(&row, 6)?);
+            let source = match (self.get(&row, 8)?, self.get(&row, 9)?) {
+                (true, _) => Source::Generated,
+                (_, true) => Source::Identity,
+                _ => Source::Given,
+            };
             let column = |ty| SqlColumn {
                 name: quoted(&name),
                 sql_type,
@@ -74,6 +80,7 @@ impl Postgres {
                 is_nullable: !is_not_null,
                 // An enum's text may name none of its values: the cast would fail.
                 is_exact: is_exact && kind == "b",
+                source,
             };
             let known = type_of(&base, &kind, modifier).map(|ty| (ty, column(ty)));
             columns.push(Found { name, is_nullable: !is_not_null, known });

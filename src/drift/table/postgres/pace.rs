@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::Postgres;
 use crate::drift::{DriftError, sleep};
-use crate::engine::Progress;
 
 /// Since then a range of `ctid` reads its blocks alone.
 const OLDEST: i32 = 140_000;
@@ -14,6 +13,8 @@ const OLDEST: i32 = 140_000;
 const STEPS: u64 = 4;
 /// Rows a second that steps are measured by where nobody says how many.
 const USUAL: u64 = 400_000;
+/// Rows in a block where nobody has counted them: as many as narrow ones.
+const UNKNOWN: u64 = 200;
 
 /// What somebody allows.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,22 +26,32 @@ pub struct Throttle {
 /// Blocks from here on, and where they end; the last ones are open.
 pub type Blocks = (u64, Option<u64>);
 
+/// Time that nobody used is no reason to be faster later.
 pub struct Pace {
     most: u64,
-    began: Instant,
+    /// When all rows until now were allowed.
+    free: Instant,
     rows: u64,
 }
 
 impl Pace {
     pub fn new(most: u64) -> Self {
-        Self { most: most.max(1), began: Instant::now(), rows: 0 }
+        Self { most: most.max(1), free: Instant::now(), rows: 0 }
     }
 
-    /// Waits until so many more rows are allowed.
-    pub fn wait(&mut self, rows: u64, progress: &Progress) {
+    /// When rows that were read from `began` on were allowed.
+    fn take(&mut self, rows: u64, began: Instant) -> Instant {
         self.rows += rows;
-        let due = Duration::from_secs_f64(self.rows as f64 / self.most as f64);
-        sleep(due.saturating_sub(self.began.elapsed()), progress);
+        self.free = self.free.max(began) + Duration::from_secs_f64(rows as f64 / self.most as f64);
+        self.free
+    }
+}
+
+/// How many rows a block holds, where the catalogue has counted them.
+fn rows_of_block(rows: f64, blocks: i32) -> u64 {
+    match rows >= 0.0 && blocks > 0 {
+        true => (rows / f64::from(blocks)).ceil().max(1.0) as u64,
+        false => UNKNOWN,
     }
 }
 
@@ -63,9 +74,11 @@ impl Postgres {
                 // What it adds up to is told to nobody.
                 break;
             }
+            let began = Instant::now();
             let rows = each(self, Some(blocks))?;
             self.progress.rows_done.fetch_add(rows, Ordering::Relaxed);
-            pace.wait(rows, &self.progress);
+            let until = pace.take(rows, began);
+            sleep(until.saturating_duration_since(Instant::now()), &self.progress);
         }
         // The catalogue only estimates.
         self.progress.rows_done.fetch_add(expected.saturating_sub(pace.rows), Ordering::Relaxed);
@@ -81,10 +94,12 @@ impl Postgres {
                 "compare without them",
             ));
         }
-        let statement = "SELECT pg_relation_size(oid) / current_setting('block_size')::bigint, reltuples::bigint, relkind::text \
-                         FROM pg_class WHERE oid = $1::text::regclass";
+        // The catalogue's count may be old: what stays is how many rows a block holds.
+        let statement = "SELECT pg_relation_size(oid) / current_setting('block_size')::bigint, reltuples::float8, relpages, \
+                         relkind::text FROM pg_class WHERE oid = $1::text::regclass";
         let row = self.client.query_one(statement, &[&self.statements.table]).map_err(|error| self.wrong(&error))?;
-        let (blocks, rows, kind): (i64, i64, String) = (self.get(&row, 0)?, self.get(&row, 1)?, self.get(&row, 2)?);
+        let (blocks, kind): (i64, String) = (self.get(&row, 0)?, self.get(&row, 3)?);
+        let of_block = rows_of_block(self.get(&row, 1)?, self.get(&row, 2)?);
         if !matches!(kind.as_str(), "r" | "m") {
             return Err(self.refused(
                 "--max-rate and --max-replica-lag need a plain table, whose blocks can be read one after the other"
@@ -92,11 +107,34 @@ impl Postgres {
                 "compare its partitions one by one, or without them",
             ));
         }
-        let (blocks, rows) = (blocks.max(1) as u64, rows.max(1) as u64);
-        let of_block = (rows / blocks).max(1);
+        let blocks = blocks.max(1) as u64;
         let step = (most / STEPS / of_block).max(1);
         let starts: Vec<u64> = (0..blocks).step_by(step as usize).collect();
         let ends = starts.iter().skip(1).copied().map(Some).chain([None]);
-        Ok((starts.iter().copied().zip(ends).collect(), rows))
+        Ok((starts.iter().copied().zip(ends).collect(), blocks * of_block))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_was_not_used_is_gone() {
+        let start = Instant::now();
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let mut pace = Pace { most: 100, free: start, rows: 0 };
+        assert_eq!(pace.take(100, at(0.0)), at(1.0));
+        // Read too early by nobody's fault: the next ones wait for both.
+        assert_eq!(pace.take(50, at(0.5)), at(1.5));
+        // A standby was waited for.
+        assert_eq!(pace.take(100, at(60.0)), at(61.0));
+    }
+
+    #[test]
+    fn a_block_holds_what_was_counted_in_it() {
+        assert_eq!(rows_of_block(1000.0, 10), 100);
+        assert_eq!([rows_of_block(-1.0, 0), rows_of_block(0.0, 0)], [UNKNOWN, UNKNOWN]);
+        assert_eq!(rows_of_block(3.0, 100), 1);
     }
 }

@@ -5,11 +5,12 @@ use super::Postgres;
 use crate::drift::canon::Type;
 use crate::drift::repair::Fix;
 use crate::drift::shape::Row;
-use crate::drift::table::statement::SqlColumn;
+use crate::drift::table::statement::{Source, SqlColumn};
 
 /// Prints values as they were printed when they were compared, and means the table that was compared by its name.
 pub const HEAD: &str = "\
 BEGIN;
+SET LOCAL client_encoding = 'UTF8';
 SET LOCAL search_path = pg_catalog, public;
 SET LOCAL TimeZone = 'UTC';
 SET LOCAL DateStyle = 'ISO';
@@ -19,22 +20,38 @@ SET LOCAL bytea_output = 'hex';
 SET LOCAL standard_conforming_strings = on;";
 
 impl Postgres {
-    pub(super) fn statement_of(&self, fix: &Fix) -> String {
+    pub(super) fn statement_of(&self, fix: &Fix) -> Result<String, String> {
         let table = &self.statements.table;
         let key = self.filter_of(&fix.key);
-        match (&fix.expected, &fix.actual) {
+        Ok(match (&fix.expected, &fix.actual) {
             (Some(expected), None) => self.insertion(expected, &key),
             (Some(expected), Some(actual)) => {
-                let changes: Vec<String> = self
-                    .columns_of(expected, actual)
-                    .filter(|(_, expected, actual)| expected != actual)
-                    .map(|(column, expected, _)| format!("{} = {}", column.name, value(column, expected)))
-                    .collect();
-                format!("UPDATE {table} SET {}\n  WHERE {key}{};", changes.join(", "), self.guard(actual))
+                let changes = self.changes(expected, actual)?;
+                format!("UPDATE {table} SET {changes}\n  WHERE {key}{};", self.guard(actual))
             }
             (None, Some(actual)) => format!("DELETE FROM {table}\n  WHERE {key}{};", self.guard(actual)),
-            (None, None) => String::new(),
+            (None, None) => return Err("neither side has the row".to_owned()),
+        })
+    }
+
+    fn changes(&self, expected: &Row, actual: &Row) -> Result<String, String> {
+        let sides = expected.values.iter().zip(&actual.values);
+        let differ = self.statements.values.iter().zip(sides).filter(|(_, (expected, actual))| expected != actual);
+        let mut changes = Vec::new();
+        for (column, (expected, _)) in differ {
+            let name = &column.name;
+            match column.source {
+                Source::Given => changes.push(format!("{name} = {}", value(column, expected.as_deref()))),
+                Source::Generated => {}
+                Source::Identity => {
+                    return Err(format!("{name} is GENERATED ALWAYS AS IDENTITY, and no UPDATE may set it"));
+                }
+            }
         }
+        if changes.is_empty() {
+            return Err("only generated columns differ, and these cannot be set".to_owned());
+        }
+        Ok(changes.join(", "))
     }
 
     pub(super) fn filter_of(&self, key: &[String]) -> String {
@@ -50,24 +67,19 @@ impl Postgres {
         let statements = &self.statements;
         let keys = statements.keys.iter().zip(row.keys.iter().map(|text| Some(text.as_str())));
         let values = statements.values.iter().zip(row.values.iter().map(Option::as_deref));
+        let given: Vec<_> = keys.chain(values).filter(|(column, _)| column.source != Source::Generated).collect();
         let (names, values): (Vec<String>, Vec<String>) =
-            keys.chain(values).map(|(column, text)| (column.name.clone(), value(column, text))).unzip();
+            given.iter().map(|(column, text)| (column.name.clone(), value(column, *text))).unzip();
         let table = &statements.table;
+        let overriding = match given.iter().any(|(column, _)| column.source == Source::Identity) {
+            true => " OVERRIDING SYSTEM VALUE",
+            false => "",
+        };
         format!(
-            "INSERT INTO {table} ({})\n  SELECT {} WHERE NOT EXISTS (SELECT FROM {table} WHERE {key});",
+            "INSERT INTO {table} ({}){overriding}\n  SELECT {} WHERE NOT EXISTS (SELECT FROM {table} WHERE {key});",
             names.join(", "),
             values.join(", ")
         )
-    }
-
-    fn columns_of<'a>(
-        &'a self,
-        expected: &'a Row,
-        actual: &'a Row,
-    ) -> impl Iterator<Item = (&'a SqlColumn, Option<&'a str>, Option<&'a str>)> {
-        let sides = expected.values.iter().zip(&actual.values);
-        let columns = self.statements.values.iter().zip(sides);
-        columns.map(|(column, (expected, actual))| (column, expected.as_deref(), actual.as_deref()))
     }
 
     fn guard(&self, row: &Row) -> String {
@@ -83,7 +95,16 @@ fn value(column: &SqlColumn, text: Option<&str>) -> String {
     match text {
         None => "NULL".to_owned(),
         Some(text) if column.ty == Type::Bytes => format!("decode({}, 'hex')", literal(text)),
-        Some(text) => format!("{}::{}", literal(text), column.sql_type),
+        Some(text) => format!("{}::{}", literal(text), cast(&column.sql_type)),
+    }
+}
+
+/// A cast to a length cuts off silently what is longer; the column refuses it.
+fn cast(sql_type: &str) -> &str {
+    match sql_type.split_once('(') {
+        Some(("character varying", _)) => "character varying",
+        Some(("character", _)) => "bpchar",
+        _ => sql_type,
     }
 }
 
@@ -100,6 +121,12 @@ fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cast_cuts_nothing_off() {
+        assert_eq!([cast("character varying(3)"), cast("character(5)")], ["character varying", "bpchar"]);
+        assert_eq!([cast("numeric(10,2)"), cast("\"a(b\"")], ["numeric(10,2)", "\"a(b\""]);
+    }
 
     #[test]
     fn a_value_ends_no_literal() {

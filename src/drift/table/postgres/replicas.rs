@@ -45,7 +45,9 @@ impl Postgres {
             }
             if began.elapsed() > PATIENCE {
                 let why = format!("a standby is still {} s behind", lag.as_secs());
-                return Err(self.refused(why, "raise --max-replica-lag, or compare at a quieter time"));
+                let hint = "raise --max-replica-lag, or compare at a quieter time; where the table is read from that standby, \
+                            the reading itself may hold it up (max_standby_streaming_delay): compare on the primary";
+                return Err(self.refused(why, hint));
             }
             if !is_told {
                 tracing::info!(table = self.name, seconds = lag.as_secs_f64(), "waiting for a standby");
@@ -57,15 +59,17 @@ impl Postgres {
 
     /// Of the standbys of this server, or of itself where it is one.
     fn replica_lag(&mut self) -> Result<Duration, DriftError> {
-        let statement = "SELECT pg_is_in_recovery()";
-        if self.one(statement, &[])? {
+        if self.one("SELECT pg_is_in_recovery()", &[])? {
             let statement = "SELECT CASE WHEN pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn() \
                              THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 END";
             return Ok(seconds(self.one(statement, &[])?));
         }
-        // Whoever captures changes is no standby; of others a role without the right sees the process alone.
+        // Within a transaction the server tells what it told first, and a standby that has come back is another process.
+        self.client.execute("SELECT pg_stat_clear_snapshot()", &[]).map_err(|error| self.wrong(&error))?;
+        // Whoever captures changes is no standby, nor is an archive, which replays nothing; of others a role without the
+        // right sees the process alone.
         let statement = "SELECT pg_current_wal_lsn()::text, min(replay_lsn)::text, \
-                         extract(epoch FROM max(replay_lag))::float8, count(*) - count(replay_lsn) \
+                         extract(epoch FROM max(replay_lag))::float8, count(*) - count(state) \
                          FROM pg_stat_replication WHERE (state IS NULL OR state IN ('streaming', 'catchup')) AND pid NOT IN \
                          (SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'logical' AND active_pid IS NOT NULL)";
         let row = self.client.query_one(statement, &[]).map_err(|error| self.wrong(&error))?;
