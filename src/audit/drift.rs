@@ -1,9 +1,10 @@
 //! What a comparison says of itself: how strong its claim is, what it covered, and what was let pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::finding::{Finding, Kind};
 use super::verdict::Verdict;
 
 /// How strong the claim is that a difference is one, from the strongest.
@@ -91,6 +92,9 @@ pub struct DriftSummary {
     /// Findings by column that differs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub worst_columns: BTreeMap<String, u64>,
+    /// What this look cannot say of what others found.
+    #[serde(skip)]
+    pub undecided: Undecided,
     /// What must be conserved, and whether it was.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub laws: Vec<LawSummary>,
@@ -106,6 +110,15 @@ pub struct DriftSummary {
     pub following: Option<Following>,
 }
 
+/// Where a look finds nothing wrong and it may be wrong all the same, so that nothing has healed there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undecided {
+    /// With a key that has a record on its way, or of which nothing can be said.
+    pub buckets: BTreeSet<usize>,
+    /// Sums with a row on its way, or that move: as the ids of the findings they would be.
+    pub sums: BTreeSet<String>,
+}
+
 /// A sum that must be conserved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LawSummary {
@@ -114,9 +127,22 @@ pub struct LawSummary {
     /// Groups that either store has, and those that do not obey.
     pub groups: u64,
     pub wrong: u64,
+    /// Groups that must be zero and have a row on its way: nothing was said of them.
+    #[serde(default)]
+    pub moving: u64,
     /// Why nothing can be said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub unjudged: Option<String>,
+}
+
+impl LawSummary {
+    /// The same law in another part of the rows, which may have the same groups.
+    pub fn add(&mut self, other: &LawSummary) {
+        self.groups = self.groups.max(other.groups);
+        self.wrong += other.wrong;
+        self.moving += other.moving;
+        self.unjudged = self.unjudged.take().or_else(|| other.unjudged.clone());
+    }
 }
 
 /// How long a key has been wrong at least, and the seconds of it.
@@ -189,6 +215,16 @@ pub struct PairSummary {
 }
 
 impl DriftSummary {
+    /// Whether this look, which did not find it, cannot say that it no longer holds.
+    pub fn leaves_open(&self, finding: &Finding) -> bool {
+        if finding.kind == Kind::Imbalance {
+            let is_of = |law: &&LawSummary| finding.evidence.get("law").is_some_and(|of| *of == law.law);
+            let is_judged = self.laws.iter().find(is_of).is_some_and(|law| law.unjudged.is_none());
+            return !is_judged || self.undecided.sums.contains(&finding.id);
+        }
+        finding.bucket().is_some_and(|bucket| self.undecided.buckets.contains(&bucket))
+    }
+
     pub fn new(first: String, second: String, claim: Claim) -> Self {
         Self {
             pair: None,
@@ -217,6 +253,7 @@ impl DriftSummary {
             narrowed: BTreeMap::new(),
             absent: BTreeMap::new(),
             worst_columns: BTreeMap::new(),
+            undecided: Undecided::default(),
             laws: Vec::new(),
             table_bytes: 0,
             located_by: String::new(),

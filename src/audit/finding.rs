@@ -280,6 +280,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Where stores are compared: the bucket of the key.
+    pub fn bucket(&self) -> Option<usize> {
+        self.evidence.get("bucket")?.as_u64().map(|bucket| bucket as usize)
+    }
+
     /// A proven, open finding about one topic. `says` is what makes it this finding and no other: its id is a hash of
     /// the kind, the topic and these parts.
     pub fn new(kind: Kind, topic: &str, says: &[&dyn fmt::Display], why: String) -> Self {

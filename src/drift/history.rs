@@ -59,6 +59,11 @@ impl History {
         versions.any(|version| version.partition == oldest.partition)
     }
 
+    /// Whether a version may be in the table and need not be.
+    pub fn is_open(&self) -> bool {
+        self.versions.iter().any(|version| version.is_open)
+    }
+
     /// The last settled version of each partition, then all that are not settled.
     pub fn allowed(&self) -> (Vec<&Version>, Vec<&Version>) {
         let mut last: BTreeMap<i32, &Version> = BTreeMap::new();

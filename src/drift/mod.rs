@@ -229,3 +229,32 @@ fn compare(settings: &Settings, progress: &Arc<Progress>) -> Result<Report, Drif
         (first, second) => tables::compare(settings, &mut *open(first)?, &mut *open(second)?, progress),
     }
 }
+
+#[cfg(test)]
+impl Settings {
+    /// As when nothing else is said.
+    fn between(first: &str, second: &str) -> Self {
+        let place = |text: &str| text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let (chosen, limits) = Default::default();
+        Self {
+            pair: None,
+            first: place(first),
+            second: place(second),
+            properties: Properties::default(),
+            group: None,
+            settle: Duration::ZERO,
+            wait: Duration::ZERO,
+            mark: false,
+            chosen,
+            limits,
+            relaxed: Vec::new(),
+            laws: Vec::new(),
+            memory_bytes: 1 << 20,
+            most_findings: 1_000,
+            redact: None,
+            repair: None,
+            named: None,
+            part: Part::WHOLE,
+        }
+    }
+}

@@ -232,9 +232,7 @@ fn add(mut all: DriftSummary, mut own: DriftSummary) -> DriftSummary {
         note(&mut all.relaxed, column, *count);
     }
     for (law, own) in all.laws.iter_mut().zip(&own.laws) {
-        law.groups = law.groups.max(own.groups);
-        law.wrong += own.wrong;
-        law.unjudged = law.unjudged.take().or_else(|| own.unjudged.clone());
+        law.add(own);
     }
     all.claim = all.claim.max(own.claim);
     (all.cuts, all.snapshot) = (own.cuts, own.snapshot);

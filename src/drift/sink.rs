@@ -10,6 +10,7 @@
 mod balance;
 mod captured;
 mod lost;
+mod state;
 pub mod tail;
 pub mod take;
 
@@ -17,24 +18,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHashMap;
-
 use super::conserve::law::{self, Bound};
 use super::cut::{Settled, Sight};
-use super::digest::{Digest, Method};
-use super::fold::{Fold, State, certain};
-use super::history::{self, Histories, HistoryTake};
+use super::digest::{Method, bucket_of};
+use super::fold::Fold;
+use super::history::{self, Histories, History, HistoryTake};
 use super::localise::{Localised, Side, localise};
 use super::place::TopicPlace;
 use super::relax::Relaxed;
 use super::say::{self, Difference, Stores};
 use super::shape::{Rows, Shape, by_key};
-use super::sums::Sums;
 use super::table::Table;
 use super::topic::{self, Opened, Read};
 use super::verdict::{Verdict, judge};
 use super::witness::Witness;
-use super::{DriftError, Part, Settings, Told, note};
+use super::{DriftError, Settings, Told, note};
 use crate::audit::drift::{Claim, Cut, DriftSummary};
 use crate::audit::finding::Grade;
 use crate::audit::verdict::{Report, Unread};
@@ -42,6 +40,7 @@ use crate::engine::{Progress, now_ms};
 use crate::source::{PartitionInfo, Properties, Start};
 use balance::View;
 use lost::{Doubted, Search};
+use state::{in_flight_suspects, sums_of};
 use take::{FoldTake, Taken};
 
 pub fn compare(
@@ -284,6 +283,9 @@ impl<'a> Sink<'a> {
             if let Verdict::Unverifiable(reason) = verdict {
                 note(&mut told.summary.unverifiable, reason, 1);
             }
+            if matches!(verdict, Verdict::Unverifiable(_)) || history.as_ref().is_some_and(History::is_open) {
+                told.summary.undecided.buckets.insert(bucket_of(method.key_of(key)));
+            }
             if let Some(columns) = verdict.actual().and_then(|row| relaxed.forgives_any(history.as_ref(), row)) {
                 columns.iter().for_each(|column| note(&mut told.summary.relaxed, column, 1));
                 continue;
@@ -351,50 +353,4 @@ fn unjudged(settings: &Settings, cuts: &[Cut], read: &Read) -> Vec<Unread> {
         })
     };
     cuts.iter().filter_map(part).collect()
-}
-
-/// The sums of what is certain, and the keys of which it is not.
-fn sums_of(fold: &Fold, part: Part, summary: &mut DriftSummary) -> Result<(Sums, FxHashMap<u64, State>), DriftError> {
-    let mut sums = Sums::new(part);
-    let mut open = FxHashMap::default();
-    let each = |key: u64, state: &State| match certain(key, state) {
-        Some(row) => sums.add(row, 1),
-        None if matches!(state, State::Is(_)) => {}
-        None => _ = open.insert(key, state.clone()),
-    };
-    let counts = fold.each(each).map_err(DriftError::Disk)?;
-    summary.keys = counts.keys - counts.deleted;
-    summary.in_flight = counts.in_flight;
-    note(&mut summary.unverifiable, "undecodable", counts.unknown);
-    Ok((sums, open))
-}
-
-/// The keys of which no one row is certain.
-fn open_of(fold: &Fold) -> Result<FxHashMap<u64, State>, DriftError> {
-    let mut open = FxHashMap::default();
-    let each = |key: u64, state: &State| {
-        if !matches!(state, State::Is(_)) {
-            open.insert(key, state.clone());
-        }
-    };
-    fold.each(each).map_err(DriftError::Disk)?;
-    Ok(open)
-}
-
-/// Keys in flight whose row is none of those it may be.
-fn in_flight_suspects(open: &FxHashMap<u64, State>, rows: &[Digest]) -> BTreeSet<u64> {
-    let mut found: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
-    for row in rows {
-        found.entry(row.key).or_default().push(row.row);
-    }
-    let is_suspect = |(key, state): &(&u64, &State)| match state {
-        State::OneOf(allowed) => match found.get(*key).map(Vec::as_slice) {
-            None => !allowed.contains(&None),
-            Some([row]) => !allowed.contains(&Some(*row)),
-            Some(_) => true,
-        },
-        State::Partial => true,
-        _ => false,
-    };
-    open.iter().filter(is_suspect).map(|(key, _)| *key).collect()
 }

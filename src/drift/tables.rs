@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::agree::align;
 use super::conserve::judge::{Imbalance, Judged, judge};
 use super::conserve::law::{self, Bound};
-use super::digest::{Digest, Method};
+use super::digest::{Digest, Method, bucket_of};
 use super::localise::{Localised, Side, both, localise};
 use super::relax::Relaxed;
 use super::say::{self, Difference, Stores};
@@ -49,7 +49,7 @@ pub fn compare(
         confirm(settings, first, second, before, method, &mut told)?;
     }
     if !laws.is_empty() && !progress.is_stopped() {
-        confirm_balance(settings, first, second, &laws, &mut told)?;
+        confirm_balance(settings, first, second, &laws, &mut told, progress)?;
     }
     told.summary.table_bytes = first.bytes() + second.bytes();
     if let Some(file) = &settings.repair {
@@ -132,6 +132,7 @@ fn confirm_balance(
     second: &mut dyn Table,
     laws: &[Bound],
     told: &mut Told,
+    progress: &Progress,
 ) -> Result<(), DriftError> {
     let before = std::mem::take(&mut told.judged);
     let mut judged = Judged { wrong: Vec::new(), ..before };
@@ -142,14 +143,17 @@ fn confirm_balance(
         first.end()?;
         second.end()?;
     }
-    let (wrong, moved): (Vec<_>, Vec<_>) = judged.wrong.iter().cloned().partition(|wrong| before.wrong.contains(wrong));
-    let is_old = |moved: &&Imbalance| before.wrong.iter().any(|old| old.is_same(moved));
-    note(&mut told.summary.unverifiable, "in-motion", moved.iter().filter(is_old).count() as u64);
-    for wrong in &wrong {
-        let names = [first.name(), second.name()];
+    if progress.is_stopped() {
+        judged = Judged::stopped();
+    }
+    let is_moved = |now: &&Imbalance| before.wrong.iter().any(|old| old.is_same(now) && old != *now);
+    note(&mut told.summary.unverifiable, "in-motion", judged.wrong.iter().filter(is_moved).count() as u64);
+    judged.settle(|now| before.wrong.contains(now));
+    let names = [first.name(), second.name()];
+    for wrong in &judged.wrong {
         told.findings.push(conserve::say::finding(settings, &laws[wrong.law], wrong, names, first.name()));
     }
-    conserve::say::count(laws, &judged, &wrong, &mut told.summary);
+    conserve::say::count(settings, laws, &judged, names, first.name(), &mut told.summary);
     Ok(())
 }
 
@@ -196,6 +200,7 @@ fn confirm(
         }
         if ours_now != ordered(method.of_rows(&ours)) || theirs_now != ordered(method.of_rows(&theirs)) {
             note(&mut told.summary.unverifiable, "in-motion", 1);
+            told.summary.undecided.buckets.insert(bucket_of(hash));
             continue;
         }
         if let ([ours], [theirs]) = (ours.as_slice(), theirs.as_slice())

@@ -112,10 +112,14 @@ pub fn lines(drift: &DriftSummary) -> Vec<String> {
 
 fn conserved(law: &LawSummary) -> String {
     let groups = plural(law.groups, "group");
+    let moving = match law.moving {
+        0 => String::new(),
+        moving => format!(" but {} with rows on their way, of which nothing is said", thousands(moving)),
+    };
     let what = match (&law.unjudged, law.wrong) {
         (Some(why), _) => format!("not judged: {why}"),
-        (None, 0) => format!("{groups}, all conserved"),
-        (None, wrong) => format!("{groups}, {} not conserved", thousands(wrong)),
+        (None, 0) => format!("{groups}, all conserved{moving}"),
+        (None, wrong) => format!("{groups}, {} not conserved{moving}", thousands(wrong)),
     };
     format!("{}: {what}", visible(&law.law))
 }

@@ -37,8 +37,31 @@ pub struct Judged {
     pub wrong: Vec<Imbalance>,
     /// Groups of each law.
     pub groups: Vec<u64>,
+    /// By law: groups of which this look does not say whether they are zero.
+    pub moving: BTreeSet<(usize, Group)>,
+    /// By law: nobody can say of any group whether it must be zero.
+    pub vague: Vec<bool>,
     /// Why nothing is said of them.
     pub unjudged: Option<&'static str>,
+}
+
+impl Judged {
+    /// Sums of what was read until somebody ended it are of no whole.
+    pub fn stopped() -> Self {
+        Self { unjudged: Some("it was stopped before everything was added up"), ..Self::default() }
+    }
+
+    /// Leaves what was so before, and says nothing of what has moved.
+    pub fn settle(&mut self, was_so: impl Fn(&Imbalance) -> bool) {
+        let (wrong, moved): (Vec<_>, Vec<_>) = std::mem::take(&mut self.wrong).into_iter().partition(was_so);
+        self.wrong = wrong;
+        self.moving.extend(moved.into_iter().map(|moved| (moved.law, moved.group)));
+    }
+
+    pub fn unjudged(&self, law: usize) -> Option<&'static str> {
+        let is_vague = self.vague.get(law).is_some_and(|is_vague| *is_vague);
+        self.unjudged.or(is_vague.then_some("the last record of a key does not tell which group it is of"))
+    }
 }
 
 /// `touched`: groups with a row that may change yet, of which nobody can say that they must be zero; `None` where all may be.
@@ -53,6 +76,11 @@ pub fn judge(
     let (first, second) = (first.into_groups(), second.into_groups());
     let groups: BTreeSet<&Group> = first.keys().chain(second.keys()).collect();
     judged.groups.push(groups.len() as u64);
+    judged.vague.push(bound.is_zero && touched.is_none());
+    if bound.is_zero {
+        // Also one that no certain row is of: its finding, too, is left as it is.
+        judged.moving.extend(touched.into_iter().flatten().map(|group| (law, group.clone())));
+    }
     let none = Amount::default();
     let of = |totals: &BTreeMap<Group, Amount>, group: &Group| totals.get(group).unwrap_or(&none).clone();
     for group in groups {
@@ -130,5 +158,18 @@ mod tests {
         assert_eq!(found.len(), 4);
         assert_eq!(wrong(true, &first, &second, Some(&["c", "d"])), all[..1]);
         assert_eq!(wrong(true, &first, &second, None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_not_judged_is_said() {
+        let law = bound(true);
+        let touched = BTreeSet::from([vec![Some("c".to_owned())]]);
+        let mut judged = Judged::default();
+        judge(0, &law, totals(&law, &[("c", "1")]), Totals::default(), Some(&touched), &mut judged);
+        assert_eq!((judged.unjudged(0), judged.moving.len()), (None, 1));
+        judge(1, &law, totals(&law, &[("c", "1")]), Totals::default(), None, &mut judged);
+        let agreeing = bound(false);
+        judge(2, &agreeing, totals(&agreeing, &[("c", "1")]), Totals::default(), None, &mut judged);
+        assert!(judged.unjudged(1).is_some() && judged.unjudged(2).is_none() && judged.wrong.len() == 1);
     }
 }

@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::judge::{Imbalance, Judged, Store};
 use super::law::Bound;
+use super::total::Group;
 use crate::audit::drift::{DriftSummary, LawSummary};
-use crate::audit::finding::{Finding, Kind};
+use crate::audit::finding::{Finding, Kind, derive_id};
 use crate::drift::say::quoted;
 use crate::drift::{Settings, note};
 
@@ -31,8 +32,7 @@ pub fn finding(settings: &Settings, law: &Bound, wrong: &Imbalance, stores: [&st
     };
     let says = part.iter().fold(says, |says, part| format!("{says}, in part {part} of the rows"));
     let why = if words.is_empty() { says } else { format!("{}: {says}", words.join(", ")) };
-    // The same group of the same part is the same finding, whatever it adds up to today.
-    let identity = format!("{:?}\u{1f}{:?}\u{1f}{:?}", wrong.group, wrong.of, settings.part);
+    let identity = identity(settings, &wrong.group, wrong.of);
     let mut finding = Finding::new(Kind::Imbalance, topic, &[&stores[1], &law.text, &identity], why);
     let mut sides = Map::new();
     sides.insert("expected".to_owned(), shown(&expected));
@@ -54,16 +54,35 @@ pub fn finding(settings: &Settings, law: &Bound, wrong: &Imbalance, stores: [&st
     finding
 }
 
+/// The same group of the same part is the same finding, whatever it adds up to today.
+fn identity(settings: &Settings, group: &Group, of: Option<Store>) -> String {
+    format!("{group:?}\u{1f}{of:?}\u{1f}{:?}", settings.part)
+}
+
 /// What became of each law.
-pub fn count(laws: &[Bound], judged: &Judged, confirmed: &[Imbalance], summary: &mut DriftSummary) {
+pub fn count(
+    settings: &Settings,
+    laws: &[Bound],
+    judged: &Judged,
+    stores: [&str; 2],
+    topic: &str,
+    summary: &mut DriftSummary,
+) {
     let of = |(index, law): (usize, &Bound)| LawSummary {
         law: law.text.clone(),
         groups: judged.groups.get(index).copied().unwrap_or(0),
-        wrong: confirmed.iter().filter(|wrong| wrong.law == index).count() as u64,
-        unjudged: judged.unjudged.map(str::to_owned),
+        wrong: judged.wrong.iter().filter(|wrong| wrong.law == index).count() as u64,
+        moving: judged.moving.iter().filter(|(law, _)| *law == index).count() as u64,
+        unjudged: judged.unjudged(index).map(str::to_owned),
     };
     summary.laws = laws.iter().enumerate().map(of).collect();
-    if judged.unjudged.is_some() {
-        note(&mut summary.unverifiable, "laws", laws.len() as u64);
+    let unjudged = summary.laws.iter().filter(|law| law.unjudged.is_some()).count();
+    note(&mut summary.unverifiable, "laws", unjudged as u64);
+    for (law, group) in &judged.moving {
+        for of in [None, Some(Store::First), Some(Store::Second)] {
+            let identity = identity(settings, group, of);
+            let id = derive_id(Kind::Imbalance, topic, &[&stores[1], &laws[*law].text, &identity]);
+            summary.undecided.sums.insert(id);
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::place::Place;
 use super::sink::tail::Tail;
 use super::{DriftError, PAUSE, Settings, Told, pairs, say, sleep, topic};
 use crate::audit::coverage::Coverage;
-use crate::audit::drift::{Claim, DriftSummary};
+use crate::audit::drift::{Claim, DriftSummary, LawSummary};
 use crate::audit::finding::{Finding, Kind};
 use crate::audit::verdict::{Report, Unread, Verdict};
 use crate::engine::{Progress, now_ms};
@@ -218,8 +218,8 @@ fn report(settings: &Settings, standing: Standing, blind: Option<&Blind>, began:
     let is_lost = |finding: &&Finding| finding.is_open() && finding.kind == Kind::LostChange;
     summary.lost_changes = drift.iter().chain(&of_reading).filter(is_lost).count() as u64;
     let is_of_stores = |finding: &&Finding| finding.is_open() && Kind::OF_STORES.contains(&finding.kind);
-    let differing = drift.iter().filter(is_of_stores).filter_map(|f| f.evidence.get("bucket")?.as_u64());
-    let differing: BTreeSet<usize> = differing.map(|bucket| bucket as usize).collect();
+    let differing = drift.iter().filter(is_of_stores).filter_map(Finding::bucket);
+    let differing: BTreeSet<usize> = differing.collect();
     if let Some(following) = &mut summary.following {
         following.differing_buckets = (!settings.is_mirror()).then(|| differing.into_iter().collect());
         following.blind_since_ms = blind.map(|blind| blind.since_ms);
@@ -268,6 +268,13 @@ fn tally(summary: &mut DriftSummary, findings: &[Finding]) {
             }
         }
     }
+}
+
+/// What became of each law in all parts.
+pub(super) fn laws<'l>(mut parts: impl Iterator<Item = &'l [LawSummary]>) -> Vec<LawSummary> {
+    let mut laws = parts.next().map(<[_]>::to_vec).unwrap_or_default();
+    parts.for_each(|part| laws.iter_mut().zip(part).for_each(|(law, own)| law.add(own)));
+    laws
 }
 
 /// Parts may have the same to say.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::queue::{ages, dated};
-use super::{Rhythm, Rounds, Standing, once};
+use super::{Rhythm, Rounds, Standing, laws, once};
+use crate::audit::coverage::Coverage;
 use crate::audit::drift::{DriftSummary, Following};
-use crate::audit::finding::{Finding, Kind, State};
+use crate::audit::finding::{Finding, Kind, Sighting, State};
 use crate::audit::verdict::Report;
 use crate::drift::{DriftError, Part, Settings, note};
 use crate::engine::{Progress, now_ms};
@@ -17,6 +18,8 @@ const MOST_RESOLVED: usize = 1_000;
 
 struct Open {
     finding: Finding,
+    /// The part in which it was found last.
+    part: u32,
     since_ms: i64,
     looks: u32,
     /// Comparisons in a row that did not find it.
@@ -57,6 +60,34 @@ impl Repeat {
         }
     }
 
+    /// What is open, was not found, and was not found often enough.
+    fn missed(&mut self, found: &BTreeMap<&str, &Finding>, report: &Report, enough: u32) -> Vec<String> {
+        let (part, is_mirror) = (self.part, self.settings.is_mirror());
+        let leaves_open =
+            |finding: &Finding| report.summary.drift.as_ref().is_none_or(|drift| drift.leaves_open(finding));
+        let can_heal = |open: &Open| {
+            let finding = &open.finding;
+            match finding.kind {
+                // What never reached the topic does not come any more, even where its place has left the log.
+                Kind::LostChange => false,
+                Kind::Missing | Kind::Differs if is_mirror && is_expired(finding, report) => false,
+                _ => {
+                    finding.bucket().map_or(open.part == part.index, |bucket| part.has(bucket)) && !leaves_open(finding)
+                }
+            }
+        };
+        let mut healed = Vec::new();
+        for (id, open) in &mut self.open {
+            if !found.contains_key(id.as_str()) && can_heal(open) {
+                open.missed += 1;
+                if open.missed >= enough {
+                    healed.push(id.clone());
+                }
+            }
+        }
+        healed
+    }
+
     /// What the comparison found that is news, and what it no longer found.
     fn take(&mut self, report: &Report) -> Vec<Finding> {
         let (now, mut fresh) = (now_ms(), Vec::new());
@@ -66,30 +97,22 @@ impl Repeat {
             let is_new = !self.open.contains_key(*id);
             let open = self.open.entry((*id).to_owned()).or_insert_with(|| Open {
                 finding: (*finding).clone(),
+                part: self.part.index,
                 since_ms: now,
                 looks: 0,
                 missed: 0,
             });
             (open.finding, open.missed, open.looks) = ((*finding).clone(), 0, open.looks + 1);
+            open.part = self.part.index;
             dated(&mut open.finding, open.since_ms, open.looks, now);
             if is_new {
                 fresh.push(open.finding.clone());
             }
         }
-        let enough = enough(report);
-        let part = self.part;
-        let is_in_part = |finding: &Finding| bucket(finding).is_none_or(|bucket| part.has(bucket));
-        // What never reached the topic does not come any more, even where its place has left the log.
-        let can_heal = |finding: &Finding| finding.kind != Kind::LostChange && is_in_part(finding);
-        let mut healed = Vec::new();
-        for (id, open) in &mut self.open {
-            if !found.contains_key(id.as_str()) && can_heal(&open.finding) {
-                open.missed += 1;
-                if enough.is_some_and(|enough| open.missed >= enough) {
-                    healed.push(id.clone());
-                }
-            }
-        }
+        let healed: Vec<String> = match enough(report) {
+            Some(enough) => self.missed(&found, report, enough),
+            None => Vec::new(),
+        };
         for open in healed.iter().filter_map(|id| self.open.remove(id)).collect::<Vec<_>>() {
             let mut finding = open.finding;
             finding.state = State::Resolved;
@@ -105,8 +128,15 @@ impl Repeat {
     }
 }
 
-fn bucket(finding: &Finding) -> Option<usize> {
-    finding.evidence.get("bucket")?.as_u64().map(|bucket| bucket as usize)
+/// Of a record that has left the source meanwhile nobody can say whether it ever comes.
+fn is_expired(finding: &Finding, report: &Report) -> bool {
+    let starts = |topic: &str, partition: i32| {
+        let is_of = |coverage: &&Coverage| coverage.topic == topic && coverage.partition == partition;
+        report.coverage.iter().find(is_of).map(|coverage| coverage.from + coverage.holes.expired as i64)
+    };
+    let is_of_source = |sighting: &&Sighting| sighting.topic == finding.topic;
+    let mut of_source = finding.sightings.iter().filter(is_of_source);
+    of_source.any(|s| starts(&s.topic, s.partition).is_some_and(|start| s.offset < start))
 }
 
 /// Comparisons that must miss a finding before it has healed; absent where missing it says nothing.
@@ -161,6 +191,7 @@ impl Rounds for Repeat {
         (summary.keys, summary.rows, summary.lag) = (sum(|d| d.keys), sum(|d| d.rows), sum(|d| d.lag));
         (summary.in_flight, summary.suspects) = (sum(|d| d.in_flight), 0);
         summary.table_bytes = self.table_bytes;
+        summary.laws = laws(summaries().map(|drift| drift.laws.as_slice()));
         summary.unverifiable.clear();
         for (reason, count) in summaries().flat_map(|drift| &drift.unverifiable) {
             note(&mut summary.unverifiable, reason, *count);
@@ -186,3 +217,6 @@ impl Rounds for Repeat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

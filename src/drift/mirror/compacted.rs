@@ -15,6 +15,7 @@ use super::{Mirror, NOTHING_COPIED, is_unread};
 use crate::audit::coverage::Hole;
 use crate::audit::drift::{Claim, Cut};
 use crate::audit::finding::{Finding, Grade, Kind};
+use crate::drift::digest::bucket_of;
 use crate::drift::fold::{Fold, State};
 use crate::drift::place::TopicPlace;
 use crate::drift::topic::{self, Opened, Read, Take};
@@ -224,13 +225,16 @@ impl Compacted<'_> {
         let hashes = wrong.iter().map(|((partition, key), _)| key_hash(*partition, key)).collect();
         let moved = self.moved(&hashes, &[(source, &ours), (copy, &theirs)], told)?;
         for ((partition, key), verdict) in wrong {
-            if moved.contains(&key_hash(*partition, key)) {
+            let hash = key_hash(*partition, key);
+            if moved.contains(&hash) {
                 note(&mut told.summary.unverifiable, "in-motion", 1);
+                told.summary.undecided.buckets.insert(bucket_of(hash));
                 continue;
             }
             let Some(finding) = self.mirror.of_key(*partition, key, &verdict) else {
                 if let Verdict::Unverifiable(reason) = verdict {
                     note(&mut told.summary.unverifiable, reason, 1);
+                    told.summary.undecided.buckets.insert(bucket_of(hash));
                 }
                 continue;
             };

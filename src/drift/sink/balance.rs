@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
-use super::{Bracket, Sink, open_of};
+use super::state::open_of;
+use super::{Bracket, Sink};
 use crate::audit::drift::Claim;
 use crate::audit::finding::Grade;
 use crate::drift::conserve::judge::{Imbalance, Judged, judge};
@@ -164,8 +165,9 @@ impl Sink<'_> {
         if self.laws.is_empty() {
             return Ok(());
         }
-        let (judged, is_sure) = match before.wrong.is_empty() || self.progress.is_stopped() {
-            true => (Judged { wrong: Vec::new(), ..before }, true),
+        let (judged, is_sure) = match before.wrong.is_empty() {
+            true => (before, true),
+            false if self.progress.is_stopped() => (Judged::stopped(), false),
             false => self.balance_again(table, told, &before.wrong)?,
         };
         let stores = [format!("topic {}", self.place.topic), table.name().to_owned()];
@@ -177,7 +179,7 @@ impl Sink<'_> {
             }
             told.findings.push(finding);
         }
-        say::count(&self.laws, &judged, &judged.wrong, &mut told.summary);
+        say::count(self.settings, &self.laws, &judged, stores, &self.place.topic, &mut told.summary);
         Ok(())
     }
 
@@ -200,11 +202,12 @@ impl Sink<'_> {
             View { fold: &fold, sight: &sight, shape: &shape, read: &read, open: &open, keys: &keys, rows: &rows };
         let mut judged = self.balance(table, &view)?;
         table.end()?;
+        if self.progress.is_stopped() {
+            return Ok((Judged::stopped(), false));
+        }
         // A total that must be zero and changes is still being written.
-        let is_same = |now: &Imbalance| {
-            before.iter().any(|old| old.is_same(now) && (now.of.is_none() || old.actual == now.actual))
-        };
-        judged.wrong.retain(is_same);
+        judged
+            .settle(|now| before.iter().any(|old| old.is_same(now) && (now.of.is_none() || old.actual == now.actual)));
         let claim = claim.max(told.summary.claim);
         Ok((judged, claim != Claim::Heuristic))
     }

@@ -42,7 +42,13 @@ pub fn drift() -> Report {
         differs: 1,
         unverifiable: BTreeMap::from([("undecodable".to_owned(), 3)]),
         worst_columns: BTreeMap::from([("amount".to_owned(), 1)]),
-        laws: vec![LawSummary { law: "sum(amount) by currency".to_owned(), groups: 3, wrong: 1, unjudged: None }],
+        laws: vec![LawSummary {
+            law: "sum(amount) by currency".to_owned(),
+            groups: 3,
+            wrong: 1,
+            moving: 0,
+            unjudged: None,
+        }],
         table_bytes: 131_072,
         following: Some(Following {
             wrong: AGES.map(|(age, seconds)| Age { age: age.to_owned(), keys: u64::from(seconds <= 600) * 3 }).into(),

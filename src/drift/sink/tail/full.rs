@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Tail;
-use crate::audit::drift::DriftSummary;
+use crate::audit::drift::{DriftSummary, LawSummary};
 use crate::audit::finding::{Finding, State};
 use crate::audit::verdict::Unread;
 use crate::drift::conserve::law;
@@ -19,7 +19,7 @@ use crate::drift::witness::Witness;
 use crate::drift::{DriftError, Settings, Told, limit, note, pause};
 use crate::engine::{Progress, now_ms};
 
-/// Last looks take at most this share of the time, less one.
+/// Last looks, and comparisons that come to nothing, take at most this share of the time, less one.
 const REST: u32 = 9;
 /// Keys of one last look.
 const MOST_LOOKED_AT: usize = 20_000;
@@ -32,6 +32,7 @@ pub struct Compared {
     pub in_flight: u64,
     pub unverifiable: BTreeMap<String, u64>,
     pub unread: Vec<Unread>,
+    pub laws: Vec<LawSummary>,
     pub began_ms: i64,
 }
 
@@ -105,9 +106,7 @@ impl Tail {
             return Ok(());
         }
         let Told { read, mut summary, samples, findings, .. } = told;
-        if summary.laws.iter().all(|law| law.unjudged.is_none()) {
-            self.weigh(imbalances);
-        }
+        self.weigh(imbalances, &summary);
         // What an event tells for ever is told once.
         let is_new = |finding: &&Finding| !self.findings.contains_key(&finding.id);
         self.news.extend(findings.iter().filter(is_new).cloned());
@@ -123,6 +122,8 @@ impl Tail {
         let dropped = std::mem::replace(&mut self.queue.dropped, of_tail.1);
         note(&mut summary.unverifiable, "not-looked-at", dropped);
         if !examined? {
+            // It takes all of the topic to try again.
+            self.next_comparison = Instant::now() + began.elapsed() * REST;
             return Ok(());
         }
         self.remember(&settings, read, summary, samples, began_ms);
@@ -136,7 +137,7 @@ impl Tail {
     }
 
     /// What the laws say of this part now.
-    fn weigh(&mut self, found: Vec<Finding>) {
+    fn weigh(&mut self, found: Vec<Finding>, summary: &DriftSummary) {
         let now = now_ms();
         let mut before = self.unbalanced.remove(&self.part.index).unwrap_or_default();
         let mut open = BTreeMap::new();
@@ -150,6 +151,10 @@ impl Tail {
             open.insert(finding.id.clone(), finding);
         }
         for mut healed in before.into_values() {
+            if summary.leaves_open(&healed) {
+                open.insert(healed.id.clone(), healed);
+                continue;
+            }
             (healed.state, healed.last_seen) = (State::Resolved, Some(now));
             self.following.resolved += 1;
             self.news.push(healed);
@@ -172,6 +177,7 @@ impl Tail {
             in_flight: summary.in_flight,
             unverifiable: summary.unverifiable.clone(),
             unread,
+            laws: summary.laws.clone(),
             began_ms,
         };
         self.compared.insert(self.part.index, compared);
