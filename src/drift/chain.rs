@@ -47,6 +47,8 @@ pub struct Link {
 pub struct Broken {
     pub previous: At,
     pub at: At,
+    /// Of the source's log.
+    pub line: u64,
     pub op: Op,
     pub expected: Option<Row>,
     pub actual: Option<Row>,
@@ -100,7 +102,7 @@ impl Chain {
             (left, before) if left == before => return None,
             (left, before) => (row(left), row(before)),
         };
-        Some(Broken { previous, at, op, expected, actual })
+        Some(Broken { previous, at, line: place.line, op, expected, actual })
     }
 }
 

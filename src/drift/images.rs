@@ -1,13 +1,44 @@
-//! Whether the events of a partition carry the whole row before a change. With PostgreSQL's `REPLICA IDENTITY DEFAULT` an update
+//! Whether the events of a partition and table carry the whole row before a change. With PostgreSQL's `REPLICA IDENTITY DEFAULT` an update
 //! has none and a deletion has the key, everything else filled with nulls or defaults; with an index it has that index's columns.
 //!
 //! So events count from the first update that tells its row, as long as every later one does. A deletion counts when
 //! such an update follows it. And a column counts once two values of it were told: what is filled in is always the same.
 
+use std::collections::BTreeMap;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::digest::Spans;
 use super::record::change::{Before, Change, Op};
+
+/// By partition and line of the source's log: several tables, or shards, may stand in one partition, each with an identity of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(BTreeMap<(i32, u64), Images>);
+
+impl Lines {
+    pub fn see(&mut self, partition: i32, offset: i64, change: &Change, before: &Spans, keys: usize) {
+        let line = change.place.map_or(0, |place| place.line);
+        self.0.entry((partition, line)).or_default().see(offset, change, before, keys);
+    }
+
+    pub fn of(&self, partition: i32, line: u64) -> Option<&Images> {
+        self.0.get(&(partition, line))
+    }
+
+    /// Whether anything may be said of any line's row at this place.
+    pub fn cover(&self, partition: i32, op: Op, offset: i64) -> bool {
+        self.0.range((partition, 0)..=(partition, u64::MAX)).any(|(_, images)| images.cover(op, offset))
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Images> {
+        self.0.values()
+    }
+
+    /// Each partition is read by one thread.
+    pub fn add(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+}
 
 #[derive(Clone, Debug, Default)]
 pub struct Images {
@@ -28,7 +59,7 @@ enum Told {
 
 impl Images {
     /// `before`: the row of the event, keys first, where it tells one.
-    pub fn see(&mut self, offset: i64, change: &Change, before: &Spans, keys: usize) {
+    fn see(&mut self, offset: i64, change: &Change, before: &Spans, keys: usize) {
         if change.op != Op::Update {
             return;
         }
@@ -70,6 +101,7 @@ impl Images {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drift::record::envelope::Place;
 
     fn update(images: &mut Images, offset: i64, before: Option<[Option<&str>; 2]>) {
         let mut spans = Spans::default();
@@ -78,6 +110,22 @@ mod tests {
         let told = if before.is_some() { Before::Row } else { Before::Untold };
         let change = Change { op: Op::Update, before: told, has_image: before.is_some(), place: None };
         images.see(offset, &change, &spans, 1);
+    }
+
+    #[test]
+    fn each_table_has_an_identity_of_its_own() {
+        let mut lines = Lines::default();
+        let mut spans = Spans::default();
+        ["1", "a"].iter().for_each(|text| spans.push(Some(text.as_bytes())));
+        let mut see = |offset, line, has_image| {
+            let before = if has_image { Before::Row } else { Before::Untold };
+            let place = Some(Place { line, log: [offset as u64, 0, 0], stream: None });
+            lines.see(0, offset, &Change { op: Op::Update, before, has_image, place }, &spans, 1);
+        };
+        [(5, 1, true), (6, 2, false), (9, 1, true)].iter().for_each(|(offset, line, has)| see(*offset, *line, *has));
+        assert!(lines.of(0, 1).is_some_and(|images| images.cover(Op::Delete, 7)));
+        assert!(!lines.of(0, 2).is_some_and(|images| images.cover(Op::Delete, 7)));
+        assert!(lines.cover(0, Op::Update, 7) && !lines.cover(1, Op::Update, 7));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Sums that must be conserved. The oracle is a `FULL JOIN` of grouped sums in one PostgreSQL.
 
 use std::collections::BTreeSet;
+use std::thread::sleep;
+use std::time::Duration;
 
 use ::mysql::prelude::Queryable as _;
 use postgres::Client;
@@ -225,6 +227,64 @@ fn keys_in_flight_are_in_no_sum() {
     let of_rows: Vec<_> = said.findings.iter().filter(|finding| finding["kind"] == "differs").collect();
     assert_eq!(of_rows.len(), 1);
     assert!(said.findings.iter().all(|finding| finding["grade"] == "proven"));
+}
+
+/// The last record of a key leaves out a large value that did not change, as Debezium's does.
+#[test]
+fn what_a_record_does_not_tell_is_said() {
+    let pair = Pair::new("conserve_partial", 1);
+    let mut client = pair.table("id int PRIMARY KEY, amount int, account text, note text");
+    let producer = pair.kafka.producer(&[]);
+    let send = |key: i64, amount: i64, account: &str, note: &str| {
+        let value = format!("{{\"amount\":{amount},\"account\":\"{account}\",\"note\":\"{note}\"}}");
+        producer.send(&pair.record(key, Some(&value)));
+    };
+    for (key, amount, account) in [(1, 5, "a"), (2, -5, "a"), (3, 7, "b"), (4, -6, "b"), (5, 1, "c")] {
+        send(key, amount, account, "large");
+    }
+    send(3, 8, "b", "__debezium_unavailable_value");
+    producer.flush();
+    pair.commit_all();
+    let rows = "(1, 5, 'a', 'large'), (2, -5, 'a', 'large'), (3, 8, 'b', 'large'), (4, -6, 'b', 'large'), (5, 1, 'c', 'large')";
+    client.batch_execute(&format!("INSERT INTO items VALUES {rows}")).expect("rows");
+    let by_account = pair.audit(&["--conserve", "sum(amount) by account = 0"]);
+    by_account.must_exit(1);
+    assert_eq!(imbalances(&by_account), ["c 0 1".to_owned()].into());
+    assert_eq!((law(&by_account)["groups"].as_u64(), law(&by_account)["moving"].as_u64()), (Some(3), Some(1)));
+    let by_note = pair.audit(&["--conserve", "sum(amount) by note = 0"]);
+    by_note.must_exit(3);
+    assert!(law(&by_note)["unjudged"].as_str().is_some_and(|why| why.contains("which group")), "{:#}", law(&by_note));
+}
+
+#[test]
+fn a_group_that_is_written_does_not_heal() {
+    let pair = Pair::new("conserve_touched", 1);
+    let mut client = pair.table("id int PRIMARY KEY, amount int, account text");
+    let producer = pair.kafka.producer(&[]);
+    let send = |key: i64, amount: i64| {
+        producer.send(&pair.record(key, Some(&format!("{{\"amount\":{amount},\"account\":\"a\"}}"))));
+    };
+    [(1, 5), (2, -5), (3, 1)].iter().for_each(|(key, amount)| send(*key, *amount));
+    producer.flush();
+    pair.commit_all();
+    client.batch_execute("INSERT INTO items VALUES (1, 5, 'a'), (2, -5, 'a'), (3, 1, 'a')").expect("rows");
+    let (topic, table, group) = (pair.topic_url(""), pair.table_url(""), pair.group());
+    let law = "sum(amount) by account = 0";
+    let follower = Follower::start(&[&topic, &table, "--group", &group, "--every", "500ms", "--conserve", law]);
+    follower.wait_for("imbalance", "", "open");
+    // Its record is not committed for a while.
+    send(1, 5);
+    producer.flush();
+    sleep(Duration::from_secs(4));
+    let told = follower.told();
+    assert!(told.iter().all(|(_, _, state)| state == "open"), "{told:?}");
+    send(4, -1);
+    producer.flush();
+    client.batch_execute("INSERT INTO items VALUES (4, -1, 'a')").expect("a row");
+    pair.commit_all();
+    follower.wait_for("imbalance", "", "resolved");
+    let (exit, summary, _) = follower.end();
+    assert_eq!(exit, 0, "{summary:#}");
 }
 
 #[test]

@@ -54,6 +54,8 @@ impl View<'_> {
 struct Recount<'r> {
     witness: Witness<'r>,
     places: &'r Places,
+    /// Columns of the key, which come first.
+    keys: usize,
     laws: &'r [Bound],
     sums: Sums,
     spans: Spans,
@@ -66,18 +68,18 @@ struct Sums {
     /// Groups that records on their way belong to.
     touched: Vec<Totals>,
     /// A record on its way does not tell its group.
-    is_vague: bool,
+    vague: Vec<bool>,
     rows: u64,
 }
 
 impl Sums {
     fn new(laws: usize) -> Self {
         let none = vec![Totals::default(); laws];
-        Self { totals: none.clone(), touched: none, is_vague: false, rows: 0 }
+        Self { totals: none.clone(), touched: none, vague: vec![false; laws], rows: 0 }
     }
 
     fn merge(&mut self, laws: &[Bound], other: Sums) -> Result<(), DriftError> {
-        self.is_vague |= other.is_vague;
+        self.vague.iter_mut().zip(&other.vague).for_each(|(ours, theirs)| *ours |= theirs);
         self.rows += other.rows;
         for (index, (totals, touched)) in other.totals.into_iter().zip(other.touched).enumerate() {
             self.totals[index].merge(&laws[index], totals)?;
@@ -101,13 +103,23 @@ impl Take for Recount<'_> {
                 let each = &mut self.laws.iter().zip(&mut sums.totals);
                 each.try_for_each(|(law, totals)| totals.add(law, &self.spans, Sign::Plus))
             }
-            Some(Says::Row) => {
-                let each = &mut self.laws.iter().zip(&mut sums.touched);
-                each.try_for_each(|(law, touched)| touched.add(law, &self.spans, Sign::Plus))
+            Some(Says::Row | Says::Partial) => {
+                // What a record does not tell may be nothing that the law asks for.
+                let (keys, unavailable) = (self.keys, &self.witness.parser.unavailable);
+                let is_told = |place: usize| !unavailable.iter().any(|column| keys + column == place);
+                let each = self.laws.iter().zip(sums.touched.iter_mut().zip(&mut sums.vague));
+                for (law, (touched, is_vague)) in each {
+                    if law.groups.iter().all(|(place, _)| is_told(*place)) {
+                        touched.add(law, &self.spans, Sign::Plus)?;
+                    } else {
+                        *is_vague = true;
+                    }
+                }
+                Ok(())
             }
             Some(Says::Deleted | Says::Nothing) => Ok(()),
-            Some(Says::Partial | Says::Unreadable(_)) | None => {
-                sums.is_vague = true;
+            Some(Says::Unreadable(_)) | None => {
+                sums.vague.fill(true);
                 Ok(())
             }
         }
@@ -127,6 +139,7 @@ impl Sink<'_> {
         let taker = || Recount {
             witness: Witness::new(view.shape, self.place, view.sight),
             places: &places,
+            keys: view.shape.keys.len(),
             laws,
             sums: Sums::new(laws.len()),
             spans: Spans::default(),
@@ -150,10 +163,10 @@ impl Sink<'_> {
                 ours.touched[index].add_row(law, row, Sign::Plus)?;
             }
         }
-        let Sums { totals, touched, is_vague, .. } = ours;
+        let Sums { totals, touched, vague, .. } = ours;
         for (index, (((law, first), second), touched)) in laws.iter().zip(totals).zip(theirs).zip(touched).enumerate() {
             let touched: BTreeSet<Group> = touched.into_groups().into_keys().collect();
-            let settled = (part.is_whole() && !is_vague).then_some(&touched);
+            let settled = (part.is_whole() && !vague[index]).then_some(&touched);
             judge(index, law, first, second, settled, &mut judged);
         }
         Ok(judged)

@@ -5,17 +5,17 @@
 
 mod take;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::audit::drift::Befores;
-use crate::audit::finding::{Finding, Kind, Sighting};
+use crate::audit::finding::{Finding, Grade, Kind, Sighting};
 use crate::drift::chain::{At, Broken};
 use crate::drift::digest::{Method, bucket_of};
 use crate::drift::fold::Doubts;
-use crate::drift::images::Images;
+use crate::drift::images::Lines;
 use crate::drift::place::{Form, TopicPlace};
 use crate::drift::record::change::Op;
 use crate::drift::say::{self, Shown};
@@ -50,10 +50,10 @@ pub struct Doubted {
 
 impl Doubted {
     /// Of events that carry the whole row before.
-    pub fn new(doubts: Doubts, images: &BTreeMap<i32, Images>, most: usize) -> Self {
+    pub fn new(doubts: Doubts, images: &Lines, most: usize) -> Self {
         let is_covered = |(_, partition): (u64, i32), offset| {
             // A deletion that is told of here may not be; that is seen later.
-            images.get(&partition).is_some_and(|images| images.cover(Op::Update, offset))
+            images.cover(partition, Op::Update, offset)
         };
         let all = doubts.last.into_iter().filter(|(lane, offset)| is_covered(*lane, *offset));
         let mut keys: BTreeSet<u64> = all.map(|((key, _), _)| key).collect();
@@ -87,9 +87,14 @@ impl Search<'_> {
         let mut all = Taken::default();
         takers.into_iter().for_each(|taker| all.add(taker.taken));
         tracing::debug!(keys = doubted.keys.len(), "went through the events of keys in doubt");
-        for Lost { key, partition, broken, is_cut } in all.lost(&read) {
+        let (lost, untold) = all.lost(&read);
+        note(&mut told.summary.unverifiable, NOT_LOOKED_AT, untold);
+        // An event that was not read may have said so.
+        let grade = if read.unread.is_empty() { Grade::Proven } else { Grade::Possible };
+        for Lost { key, partition, broken, is_cut } in lost {
             note(&mut told.summary.unverifiable, NOT_LOOKED_AT, u64::from(is_cut));
-            told.findings.extend(broken.iter().map(|one| self.finding(key, partition, one)));
+            let findings = broken.iter().map(|one| Finding { grade, ..self.finding(key, partition, one) });
+            told.findings.extend(findings);
         }
         let is_lost = |finding: &&Finding| finding.kind == Kind::LostChange;
         told.summary.lost_changes = told.findings.iter().filter(is_lost).count() as u64;
@@ -99,7 +104,7 @@ impl Search<'_> {
 
     fn finding(&self, key: &[String], partition: i32, broken: &Broken) -> Finding {
         let shown = Shown { settings: self.settings, shape: self.shape };
-        let Broken { previous, at, op, expected, actual } = broken;
+        let Broken { previous, at, op, expected, actual, .. } = broken;
         let columns = shown.columns(expected.as_ref(), actual.as_ref());
         let (from, until) = (previous.offset, at.offset);
         let says = match (expected, actual) {
@@ -128,9 +133,9 @@ impl Search<'_> {
 }
 
 /// What updates say of the rows before them, all partitions together.
-pub fn befores(unlooked: Option<&'static str>, images: &BTreeMap<i32, Images>) -> Option<Befores> {
-    let updates = images.values().map(|images| images.updates).sum();
-    let without = images.values().map(|images| images.without).sum();
+pub fn befores(unlooked: Option<&'static str>, images: &Lines) -> Option<Befores> {
+    let updates = images.all().map(|images| images.updates).sum();
+    let without = images.all().map(|images| images.without).sum();
     let unlooked = unlooked.filter(|why| *why != "no-events");
     (updates > 0 || unlooked.is_some()).then(|| Befores {
         updates,

@@ -8,7 +8,7 @@ use crate::audit::drift::DriftSummary;
 use crate::drift::cut::Sight;
 use crate::drift::digest::{Method, Spans, bucket_of};
 use crate::drift::fold::{Before, Fold, Said, State, Version, Writer};
-use crate::drift::images::Images;
+use crate::drift::images::Lines;
 use crate::drift::place::TopicPlace;
 use crate::drift::record::change::{self, Change, Op};
 use crate::drift::record::{Relaxed, Says, Unusable};
@@ -31,8 +31,8 @@ pub struct FoldTake<'f> {
     method: Method,
     part: Part,
     spans: Spans,
-    /// By partition: how far its events have come in the source's log.
-    streams: FxHashMap<i32, [u64; 3]>,
+    /// By partition and line: how far its events have come in the source's log. Another server's numbers are others.
+    streams: FxHashMap<(i32, u64), [u64; 3]>,
     taken: Taken,
 }
 
@@ -41,8 +41,7 @@ impl Take for FoldTake<'_> {
         let said = self.witness.read(partition, record, &mut self.spans);
         let change = self.witness.parser.change.take();
         if let Some(change) = &change {
-            let images = self.taken.images.entry(partition).or_default();
-            images.see(record.offset, change, &self.witness.parser.before, self.keys);
+            self.taken.images.see(partition, record.offset, change, &self.witness.parser.before, self.keys);
         }
         let (says, is_open) = match said {
             Ok(Some(said)) => said,
@@ -114,8 +113,9 @@ impl<'f> FoldTake<'f> {
         if change.op == Op::Read {
             return None;
         }
-        if let Some(stream) = change.place?.stream {
-            let newest = self.streams.entry(partition).or_default();
+        let place = change.place?;
+        if let Some(stream) = place.stream {
+            let newest = self.streams.entry((partition, place.line)).or_default();
             if stream <= *newest {
                 return None;
             }
@@ -162,8 +162,7 @@ pub struct Taken {
     unusable: BTreeMap<String, u64>,
     pub samples: Vec<String>,
     relaxed: Relaxed,
-    /// By partition.
-    pub images: BTreeMap<i32, Images>,
+    pub images: Lines,
 }
 
 impl Taken {
@@ -174,8 +173,7 @@ impl Taken {
 
     pub fn add(&mut self, other: Taken) {
         self.in_flight.extend(other.in_flight);
-        // Each partition is read by one thread.
-        self.images.extend(other.images);
+        self.images.add(other.images);
         for (reason, count) in other.unusable {
             note(&mut self.unusable, &reason, count);
         }

@@ -7,7 +7,7 @@ use crate::audit::coverage::Holes;
 use crate::drift::DriftError;
 use crate::drift::chain::{At, Broken, Chain, Known, Link};
 use crate::drift::digest::{Method, Spans};
-use crate::drift::images::Images;
+use crate::drift::images::Lines;
 use crate::drift::record::change::{Before, Op};
 use crate::drift::record::{Parser, Says, Unusable};
 use crate::drift::shape::{Row, Shape};
@@ -54,7 +54,7 @@ pub struct Lost<'t> {
 #[derive(Default)]
 pub struct Taken {
     lanes: Lanes,
-    images: BTreeMap<i32, Images>,
+    images: Lines,
     /// The table was emptied by an event that names no key.
     is_truncated: bool,
 }
@@ -112,7 +112,7 @@ impl Take for LostTake<'_> {
         };
         let keys = self.shape.keys.len();
         if let Some(change) = &self.parser.change {
-            self.taken.images.entry(partition).or_default().see(record.offset, change, &self.parser.before, keys);
+            self.taken.images.see(partition, record.offset, change, &self.parser.before, keys);
         }
         if !self.keys.contains(&self.method.key(&self.spans, keys)) {
             return Ok(());
@@ -131,30 +131,34 @@ impl Taken {
         for (key, lanes) in other.lanes {
             self.lanes.entry(key).or_default().extend(lanes);
         }
-        self.images.extend(other.images);
+        self.images.add(other.images);
         self.is_truncated |= other.is_truncated;
     }
 
-    /// What is proven, by key. Where a key has events in several partitions nothing says which went before which.
-    pub fn lost(&self, read: &Read) -> Vec<Lost<'_>> {
-        let mut lost = Vec::new();
+    /// What is proven, by key; and of how many keys nothing can be: where one has events in several partitions nothing says which
+    /// went before which.
+    pub fn lost(&self, read: &Read) -> (Vec<Lost<'_>>, u64) {
+        let (mut lost, mut untold) = (Vec::new(), 0);
         for (key, lanes) in &self.lanes {
-            let mut lanes = lanes.iter();
-            let (Some((partition, lane)), None) = (lanes.next(), lanes.next()) else { continue };
-            if !is_whole(read, *partition) {
-                continue;
-            }
-            let broken: Vec<Broken> = lane.broken.iter().filter_map(|broken| self.proven(*partition, broken)).collect();
-            if !broken.is_empty() {
-                lost.push(Lost { key, partition: *partition, broken, is_cut: lane.is_cut });
+            let proven = |(partition, lane): (&i32, &Lane)| {
+                let broken: Vec<Broken> = lane.broken.iter().filter_map(|one| self.proven(*partition, one)).collect();
+                (!broken.is_empty()).then_some((*partition, lane.is_cut, broken))
+            };
+            match lanes.iter().find_map(proven) {
+                None => {}
+                Some((partition, is_cut, broken)) if lanes.len() == 1 && is_whole(read, partition) => {
+                    lost.push(Lost { key, partition, broken, is_cut });
+                }
+                Some(_) => untold += 1,
             }
         }
-        lost
+        (lost, untold)
     }
 
     /// With the columns that events are known to tell.
     fn proven(&self, partition: i32, broken: &Broken) -> Option<Broken> {
-        let images = self.images.get(&partition).filter(|images| images.cover(broken.op, broken.at.offset))?;
+        let images =
+            self.images.of(partition, broken.line).filter(|images| images.cover(broken.op, broken.at.offset))?;
         let mut broken = broken.clone();
         match (&broken.expected, &mut broken.actual) {
             (Some(_), None) if self.is_truncated => return None,
@@ -171,9 +175,10 @@ impl Taken {
     }
 }
 
-/// Every record between the first and the last was there to be read.
+/// Every record between the first and the last was there to be read, and none left while it was read.
 fn is_whole(read: &Read, partition: i32) -> bool {
-    let of = |holes: &Holes| holes.compacted + holes.unreadable + holes.unknown + holes.unexplained == 0;
+    let of =
+        |holes: &Holes| holes.compacted + holes.unreadable + holes.unknown + holes.unexplained + holes.expired == 0;
     read.coverage.iter().any(|coverage| coverage.partition == partition && of(&coverage.holes))
 }
 

@@ -7,12 +7,17 @@ use crate::wire::encode::RecordBuffer;
 
 /// Events of one key on a topic, each in a transaction of its own, and what the fold doubts of them.
 fn doubted(events: &[(u64, &str, &str)]) -> Vec<i64> {
+    doubted_of(&events.iter().map(|event| (*event, "a")).collect::<Vec<_>>())
+}
+
+/// The same, each from a server of its own.
+fn doubted_of(events: &[((u64, &str, &str), &str)]) -> Vec<i64> {
     let column = |name: &str, ty| Column { name: name.to_owned(), ty, is_nullable: true };
     let shape = Shape { keys: vec![column("id", Type::Integer)], values: vec![column("note", Type::Text)] };
     let Ok(Place::Topic(place)) = "kafka://b/t?value=debezium".parse() else { panic!("it is a topic") };
     let (sight, fold) = (Sight::Offsets(Settled::default()), Fold::new(0));
     let mut taker = FoldTake::new(&shape, &place, &sight, &fold, Method::Chain, Part::WHOLE).with_befores(true);
-    for (offset, (number, before, after)) in events.iter().enumerate() {
+    for (offset, ((number, before, after), server)) in events.iter().enumerate() {
         let (committed, lsn) = (number * 10, number * 10 + 5);
         let row =
             |note: &str| if note.is_empty() { "null".to_owned() } else { format!(r#"{{"id":1,"note":"{note}"}}"#) };
@@ -22,7 +27,7 @@ fn doubted(events: &[(u64, &str, &str)]) -> Vec<i64> {
             _ => "u",
         };
         let event = format!(
-            r#"{{"op":"{op}","before":{},"after":{},"source":{{"connector":"postgresql","lsn":{lsn},
+            r#"{{"op":"{op}","before":{},"after":{},"source":{{"connector":"postgresql","name":"{server}","lsn":{lsn},
                 "sequence":"[\"{committed}\",\"{lsn}\"]"}}}}"#,
             row(before),
             row(after)
@@ -44,4 +49,10 @@ fn what_is_sent_again_raises_no_doubt() {
     assert_eq!(doubted(&again), Vec::<i64>::new());
     let lost = [sent[0], sent[1], sent[2], sent[1], sent[2], (5, "e", "f")];
     assert_eq!(doubted(&lost), [5]);
+}
+
+#[test]
+fn another_server_has_other_numbers() {
+    let events = [((91, "a", "b"), "a"), ((92, "b", "c"), "a"), ((3, "c", "d"), "b"), ((4, "e", "f"), "b")];
+    assert_eq!(doubted_of(&events), [3]);
 }

@@ -96,6 +96,7 @@ mod tests {
     use crate::drift::conserve::law::Law;
     use crate::drift::digest::Method;
     use crate::drift::shape::{Column, Shape};
+    use crate::drift::table::statement::Source;
 
     #[test]
     fn one_statement_adds_up_by_group() {
@@ -106,6 +107,7 @@ mod tests {
             ty,
             is_nullable: true,
             is_exact: true,
+            source: Source::Given,
         };
         let column = |(name, ty): (&str, Type)| Column { name: name.to_owned(), ty, is_nullable: true };
         let shape = Shape { keys: vec![column(types[0])], values: types[1..].iter().copied().map(column).collect() };
