@@ -14,6 +14,7 @@ use super::place::{Form, KeyFrom, TopicPlace};
 use super::shape::{Column, Shape};
 use change::Change;
 use envelope::Envelope;
+use flat::Names;
 
 pub mod change;
 pub mod envelope;
@@ -94,6 +95,7 @@ pub struct Parser<'s> {
     pub before: Spans,
     /// An update has told it.
     has_images: bool,
+    names: Names,
 }
 
 impl<'s> Parser<'s> {
@@ -115,6 +117,7 @@ impl<'s> Parser<'s> {
             change: None,
             before: Spans::default(),
             has_images: false,
+            names: Names::of(shape),
         }
     }
 
@@ -200,9 +203,9 @@ impl<'s> Parser<'s> {
     }
 
     fn key_of_members(&self, members: &Slots<'_>, spans: &mut Spans) -> Result<(), Unusable> {
-        for (column, slot) in self.shape.keys.iter().zip(&members.slots) {
-            let raw = slot.ok_or_else(|| Unusable::KeyMember(column.name.clone()))?;
-            let given = Given::of(raw).map_err(|misfit| unfit(column, misfit))?;
+        for (index, column) in self.shape.keys.iter().enumerate() {
+            let given = members.given(index).ok_or_else(|| Unusable::KeyMember(column.name.clone()))?;
+            let given = given.map_err(|misfit| unfit(column, misfit))?;
             write_key(column, &given, self.unit, spans)?;
         }
         Ok(())
@@ -210,15 +213,15 @@ impl<'s> Parser<'s> {
 
     /// Appends the values behind the key.
     fn row(&mut self, members: &Slots<'_>, spans: &mut Spans) -> Says {
-        let slots = members.slots.iter().skip(self.shape.keys.len());
-        for (index, (column, slot)) in self.shape.values.iter().zip(slots).enumerate() {
-            let written = match slot {
+        let keys = self.shape.keys.len();
+        for (index, column) in self.shape.values.iter().enumerate() {
+            let written = match members.given(keys + index) {
                 None => {
                     self.relaxed.absent[index] += 1;
                     self.is_lacking = true;
                     Ok(Canonical::Null)
                 }
-                Some(raw) => Given::of(raw).and_then(|given| column.ty.canonical(&given, self.unit, &mut spans.bytes)),
+                Some(given) => given.and_then(|given| column.ty.canonical(&given, self.unit, &mut spans.bytes)),
             };
             match written {
                 Ok(canonical) => {
@@ -238,7 +241,7 @@ impl<'s> Parser<'s> {
     fn members<'a>(&self, text: &'a [u8]) -> Result<Slots<'a>, Unusable> {
         // Checked once, and not again for every member; what is not UTF-8 may still be so in a member that nobody asks for.
         let slots = match std::str::from_utf8(text) {
-            Ok(text) => match flat::members(text, self.shape) {
+            Ok(text) => match flat::members(text, self.shape, &self.names) {
                 Some(slots) => Ok(slots),
                 None => self.members_of(serde_json::Deserializer::from_str(text)),
             },
@@ -273,15 +276,34 @@ fn write_key(column: &Column, given: &Given<'_>, unit: Option<Unit>, spans: &mut
 }
 
 /// The members of an object that belong to columns, keys first.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Slots<'a> {
     slots: smallvec::SmallVec<[Option<&'a str>; 16]>,
+    /// Of the first 64: a text that is known to have no escapes.
+    plain: u64,
     is_deleted: bool,
 }
 
-impl Slots<'_> {
+impl<'a> Slots<'a> {
     fn new(columns: usize) -> Self {
-        Self { slots: smallvec::smallvec![None; columns], is_deleted: false }
+        Self { slots: smallvec::smallvec![None; columns], plain: 0, is_deleted: false }
+    }
+
+    /// A value without escapes.
+    fn put(&mut self, index: usize, raw: &'a str) {
+        self.slots[index] = Some(raw);
+        let bit = 1_u64.checked_shl(index as u32).unwrap_or(0);
+        self.plain = if raw.starts_with('"') { self.plain | bit } else { self.plain & !bit };
+    }
+
+    /// `None` where the member is not there.
+    fn given(&self, index: usize) -> Option<Result<Given<'a>, Misfit>> {
+        let raw = (*self.slots.get(index)?)?;
+        let is_plain = index < 64 && self.plain >> index & 1 == 1;
+        Some(match raw.get(1..raw.len().saturating_sub(1)) {
+            Some(text) if is_plain => Ok(Given::Text(text.into())),
+            _ => Given::of(raw),
+        })
     }
 }
 

@@ -17,14 +17,16 @@ pub fn end_of_plain(bytes: &[u8], from: usize) -> Option<usize> {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const TOPS: u64 = ONES << 7;
     let mut at = from;
-    // Eight bytes at a time, while surely none of them is a quote, a backslash or below a blank.
+    // Eight bytes at a time: the top bit of the first one that is a quote, a backslash or below a blank is the lowest that is set.
     while let Some(eight) = bytes.get(at..at + 8).and_then(<[u8]>::first_chunk) {
         let word = u64::from_le_bytes(*eight);
         let has_zero = |word: u64| word.wrapping_sub(ONES) & !word;
         let is_low = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
         let (quote, backslash) = (word ^ (ONES * u64::from(b'"')), word ^ (ONES * u64::from(b'\\')));
-        if (has_zero(quote) | has_zero(backslash) | is_low) & TOPS != 0 {
-            break;
+        let stops = (has_zero(quote) | has_zero(backslash) | is_low) & TOPS;
+        if stops != 0 {
+            let end = at + (stops.trailing_zeros() / 8) as usize;
+            return (bytes.get(end) == Some(&b'"')).then_some(end);
         }
         at += 8;
     }

@@ -70,7 +70,9 @@ impl Repeat {
             match finding.kind {
                 // What never reached the topic does not come any more, even where its place has left the log.
                 Kind::LostChange => false,
-                Kind::Missing | Kind::Differs if is_mirror && is_expired(finding, report) => false,
+                Kind::Missing | Kind::Differs if is_mirror && is_expired(finding, report) => {
+                    found.values().any(|rest| is_rest(rest, finding))
+                }
                 _ => {
                     finding.bucket().map_or(open.part == part.index, |bucket| part.has(bucket)) && !leaves_open(finding)
                 }
@@ -126,6 +128,15 @@ impl Repeat {
         }
         fresh
     }
+}
+
+/// What is still there of a run of records, the first of which have left the log.
+fn is_rest(rest: &Finding, of: &Finding) -> bool {
+    let span = |finding: &Finding| finding.offsets.map(|span| (span.from, span.until));
+    let (Some((from, until)), Some((from_before, until_before))) = (span(rest), span(of)) else { return false };
+    (rest.kind, &rest.topic, rest.partition) == (of.kind, &of.topic, of.partition)
+        && from > from_before
+        && until == until_before
 }
 
 /// Of a record that has left the source meanwhile nobody can say whether it ever comes.

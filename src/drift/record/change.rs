@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::envelope::{Envelope, Place};
-use super::{Given, Parser, Spans};
+use super::{Parser, Spans};
 use crate::drift::canon::Canonical;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +77,8 @@ impl Parser<'_> {
         before.clear();
         let mut is_whole =
             self.key_of_members(&members, &mut before).is_ok() && before.texts().eq(spans.texts().take(keys));
-        for (column, slot) in self.shape.values.iter().zip(members.slots.iter().skip(keys)) {
-            let given = slot.filter(|_| is_whole).and_then(|raw| Given::of(raw).ok());
+        for (index, column) in self.shape.values.iter().enumerate() {
+            let given = members.given(keys + index).filter(|_| is_whole).and_then(Result::ok);
             let written = given.and_then(|given| column.ty.canonical(&given, self.unit, &mut before.bytes).ok());
             is_whole = written.is_some();
             before.end(written.is_none_or(|canonical| canonical == Canonical::Null));

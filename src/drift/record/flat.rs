@@ -3,10 +3,28 @@
 
 use super::Slots;
 use crate::drift::canon::json::end_of_plain;
-use crate::drift::shape::Shape;
+use crate::drift::shape::{Column, Shape};
+
+/// How the name of each column stands before its value. Of one that needs an escape nothing, which is never met.
+pub struct Names(Vec<Option<Box<[u8]>>>);
+
+impl Names {
+    pub fn of(shape: &Shape) -> Self {
+        let written = |column: &Column| {
+            let text = format!("\"{}\":", column.name);
+            (end_of_plain(text.as_bytes(), 1) == Some(text.len() - 2)).then(|| text.into_bytes().into())
+        };
+        Self(shape.columns().map(written).collect())
+    }
+
+    fn is_at(&self, index: usize, bytes: &[u8]) -> Option<usize> {
+        let name = self.0.get(index)?.as_deref()?;
+        bytes.starts_with(name).then_some(name.len())
+    }
+}
 
 /// `None`: somebody else has to read it, or it is no JSON at all.
-pub fn members<'a>(text: &'a str, shape: &Shape) -> Option<Slots<'a>> {
+pub fn members<'a>(text: &'a str, shape: &Shape, names: &Names) -> Option<Slots<'a>> {
     let bytes = text.as_bytes();
     let columns = shape.keys.len() + shape.values.len();
     let mut slots = Slots::new(columns);
@@ -15,23 +33,15 @@ pub fn members<'a>(text: &'a str, shape: &Shape) -> Option<Slots<'a>> {
         return None;
     }
     loop {
-        if bytes.get(at) != Some(&b'"') {
-            return None;
-        }
-        let end = end_of_plain(bytes, at + 1)?;
-        let name = &text[at + 1..end];
-        if bytes.get(end + 1) != Some(&b':') {
-            return None;
-        }
-        let from = end + 2;
+        // Members mostly come in the order of the columns.
+        let (index, from) = match names.is_at(next, &bytes[at..]) {
+            Some(length) => (Some(next), at + length),
+            None => named(text, at, shape, next)?,
+        };
         at = end_of_value(bytes, from)?;
-        match super::place_of(shape, name, next) {
-            Some(index) => {
-                slots.slots[index] = Some(&text[from..at]);
-                next = index + 1;
-            }
-            None if matches!(name, "payload" | "__deleted") => return None,
-            None => {}
+        if let Some(index) = index {
+            slots.put(index, &text[from..at]);
+            next = index + 1;
         }
         match bytes.get(at) {
             Some(b',') => at += 1,
@@ -39,6 +49,19 @@ pub fn members<'a>(text: &'a str, shape: &Shape) -> Option<Slots<'a>> {
             _ => return None,
         }
     }
+}
+
+/// Which column the member is of that begins here, and where its value does.
+fn named(text: &str, at: usize, shape: &Shape, next: usize) -> Option<(Option<usize>, usize)> {
+    let bytes = text.as_bytes();
+    if bytes.get(at) != Some(&b'"') {
+        return None;
+    }
+    let end = end_of_plain(bytes, at + 1)?;
+    let name = &text[at + 1..end];
+    let index = super::place_of(shape, name, next);
+    let is_known = bytes.get(end + 1) == Some(&b':') && (index.is_some() || !matches!(name, "payload" | "__deleted"));
+    is_known.then_some((index, end + 2))
 }
 
 /// Behind a string, a number or a word that begins here.

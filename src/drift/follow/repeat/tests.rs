@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::audit::coverage::{Holes, Isolation};
 use crate::audit::drift::{Claim, LawSummary};
-use crate::audit::finding::Sighting;
+use crate::audit::finding::{Sighting, Span};
 use crate::drift::topic::Read;
 use crate::drift::{Told, say};
 
@@ -96,5 +96,15 @@ fn a_record_that_left_the_source_is_still_missing_in_the_mirror() {
     healed(&mut repeat, Look { findings: vec![missing(7), missing(9)], ..from(0) });
     assert_eq!(healed(&mut repeat, from(8)), [missing(9).id], "it has come late, and the other never will");
     assert!(healed(&mut repeat, from(20)).is_empty());
-    assert_eq!(repeat.standing().drift.iter().filter(|finding| finding.is_open()).count(), 1);
+    // Of a run that leaves the log bit by bit, what is there takes its place.
+    let run = |from: i64| {
+        let mut finding = Finding::new(Kind::Missing, "a", &[&from, &40], String::new());
+        finding.sightings.push(Sighting::new("a", 0, from, 0, 0));
+        (finding.offsets, finding.partition) = (Some(Span::new(from, 40)), Some(0));
+        finding
+    };
+    healed(&mut repeat, Look { findings: vec![run(30)], ..from(20) });
+    assert_eq!(healed(&mut repeat, Look { findings: vec![run(35)], ..from(35) }), [run(30).id]);
+    assert!(healed(&mut repeat, from(50)).is_empty());
+    assert_eq!(repeat.standing().drift.iter().filter(|finding| finding.is_open()).count(), 2);
 }
