@@ -117,6 +117,8 @@ pub struct Undecided {
     pub buckets: BTreeSet<usize>,
     /// Sums with a row on its way, or that move: as the ids of the findings they would be.
     pub sums: BTreeSet<String>,
+    /// By partition of a mirror: source records below this offset were compared with nothing, since the mirror begins there.
+    pub below: BTreeMap<i32, i64>,
 }
 
 /// A sum that must be conserved.
@@ -222,7 +224,11 @@ impl DriftSummary {
             let is_judged = self.laws.iter().find(is_of).is_some_and(|law| law.unjudged.is_none());
             return !is_judged || self.undecided.sums.contains(&finding.id);
         }
-        finding.bucket().is_some_and(|bucket| self.undecided.buckets.contains(&bucket))
+        let start = finding.partition.and_then(|partition| self.undecided.below.get(&partition));
+        let is_below = matches!(finding.kind, Kind::Missing | Kind::Differs)
+            && finding.cause.is_none()
+            && finding.offsets.zip(start).is_some_and(|(span, start)| span.from < *start);
+        is_below || finding.bucket().is_some_and(|bucket| self.undecided.buckets.contains(&bucket))
     }
 
     pub fn new(first: String, second: String, claim: Claim) -> Self {

@@ -31,7 +31,16 @@ pub struct Outcome {
     pub repeated: Vec<Item>,
     pub reordered: Vec<Item>,
     pub foreign: Vec<Item>,
+    /// Source offset of the first record that was copied.
+    pub first: Option<i64>,
+    /// Where the copy's last records were not found any more, though more of the source follows than is looked through.
+    pub astray: Option<i64>,
 }
+
+/// Records in a row that are as young as the one that is looked for: then it is not further on.
+const YOUNGER: usize = 1_000;
+/// Copied records in a row that are nowhere in the window, from which on nobody knows where the copy is.
+const ASTRAY: usize = 1_000;
 
 /// Copied records that are remembered, to know a repeated one.
 const RECENT: usize = 1 << 16;
@@ -39,6 +48,7 @@ const RECENT: usize = 1 << 16;
 pub struct Align<S> {
     source: S,
     window: usize,
+    has_times: bool,
     /// Source records not reached yet, and where in them each hash stands, by the number of the record.
     ahead: VecDeque<Item>,
     places: FxHashMap<u64, VecDeque<u64>>,
@@ -48,14 +58,18 @@ pub struct Align<S> {
     recent: VecDeque<u64>,
     recent_counts: FxHashMap<u64, u32>,
     foreign: Vec<Item>,
+    /// Of the copy, since the last one that was found.
+    in_vain: usize,
     out: Outcome,
 }
 
 impl<S: Iterator<Item = Item>> Align<S> {
-    pub fn new(source: S, window: usize) -> Self {
+    /// `has_times`: a copy has the time of its record.
+    pub fn new(source: S, window: usize, has_times: bool) -> Self {
         Self {
             source,
             window,
+            has_times,
             ahead: VecDeque::new(),
             places: FxHashMap::default(),
             first: 0,
@@ -63,6 +77,7 @@ impl<S: Iterator<Item = Item>> Align<S> {
             recent: VecDeque::new(),
             recent_counts: FxHashMap::default(),
             foreign: Vec::new(),
+            in_vain: 0,
             out: Outcome::default(),
         }
     }
@@ -77,36 +92,68 @@ impl<S: Iterator<Item = Item>> Align<S> {
     fn take(&mut self, item: Item) {
         self.fill(1);
         if self.ahead.front().is_some_and(|next| next.hash == item.hash) {
-            self.pop();
-            return self.is_matched(item);
+            let found = self.pop();
+            return self.is_matched(item, found);
         }
         if let Some(left) = self.behind.get_mut(&item.hash).and_then(VecDeque::pop_front) {
             if self.behind.get(&item.hash).is_some_and(VecDeque::is_empty) {
                 self.behind.remove(&item.hash);
             }
             self.out.reordered.push(Item { offset: item.offset, ..left });
-            return self.is_matched(item);
+            return self.is_matched(item, None);
         }
         if self.recent_counts.contains_key(&item.hash) {
             return self.out.repeated.push(item);
         }
         self.fill(self.window);
-        let Some(place) = self.places.get(&item.hash).and_then(|places| places.front().copied()) else {
+        let place = self.places.get(&item.hash).and_then(|places| places.front().copied());
+        let Some(place) = place.or_else(|| self.search(&item)) else {
+            self.in_vain += 1;
             return self.foreign.push(item);
         };
         while self.first < place {
-            if let Some(left) = self.pop() {
-                self.behind.entry(left.hash).or_default().push_back(left);
-            }
+            self.leave_behind();
         }
-        self.pop();
-        self.is_matched(item);
+        let found = self.pop();
+        self.is_matched(item, found);
     }
 
-    fn is_matched(&mut self, item: Item) {
+    fn leave_behind(&mut self) {
+        let Some(left) = self.pop() else { return };
+        match self.out.matched {
+            // Before anything was copied they are only counted: there may be any number of them.
+            0 => self.out.before += 1,
+            _ => self.behind.entry(left.hash).or_default().push_back(left),
+        }
+    }
+
+    /// Beyond the window, as long as the source's records are older than this one: a copy that began late, or lost much at
+    /// once, is far ahead.
+    fn search(&mut self, item: &Item) -> Option<u64> {
+        if !self.has_times {
+            return None;
+        }
+        let is_younger = |other: &Item| other.timestamp >= item.timestamp;
+        let mut younger = self.ahead.iter().rev().take_while(|other| is_younger(other)).take(YOUNGER).count();
+        while younger < YOUNGER {
+            let next = self.source.next()?;
+            younger = if is_younger(&next) { younger + 1 } else { 0 };
+            let number = self.first + self.ahead.len() as u64;
+            self.places.entry(next.hash).or_default().push_back(number);
+            self.ahead.push_back(next);
+            if next.hash == item.hash {
+                return Some(number);
+            }
+            self.leave_behind();
+        }
+        None
+    }
+
+    fn is_matched(&mut self, item: Item, found: Option<Item>) {
+        self.in_vain = 0;
         if self.out.matched == 0 {
-            // Nothing of these was copied, or the source has none of them any more.
-            self.out.before = std::mem::take(&mut self.behind).values().map(|items| items.len() as u64).sum();
+            self.out.first = found.map(|found| found.offset);
+            // The source has none of them any more.
             self.out.unknown = std::mem::take(&mut self.foreign).len() as u64;
         }
         self.out.matched += 1;
@@ -145,6 +192,9 @@ impl<S: Iterator<Item = Item>> Align<S> {
     }
 
     fn finish(mut self) -> Outcome {
+        if self.in_vain >= ASTRAY && self.ahead.len() >= self.window {
+            self.out.astray = self.foreign.iter().rev().nth(self.in_vain - 1).map(|item| item.offset);
+        }
         // A foreign record may have come before its time, by more than the window.
         let mut rest: Vec<Item> = self.ahead.drain(..).collect();
         rest.extend(&mut self.source);
@@ -191,8 +241,40 @@ mod tests {
         hashes.iter().enumerate().map(item).collect()
     }
 
+    /// A second apart, as the source's records are in `items`.
+    fn timed(hashes: std::ops::Range<u64>) -> impl Iterator<Item = Item> {
+        hashes.map(|hash| Item { hash, key: 0, offset: hash as i64, timestamp: 1_000 * hash as i64 })
+    }
+
+    /// Both with a window that holds a hundredth of them.
+    #[test]
+    fn what_is_far_ahead_is_found_by_its_time() {
+        let of = |copy: Vec<Item>| Align::new(timed(0..100_000), 1_000, true).run(copy.into_iter());
+        let late = of(timed(70_000..90_000).collect());
+        assert_eq!((late.before, late.lag, late.matched, late.first), (70_000, 10_000, 20_000, Some(70_000)));
+        assert!(late.lost.is_empty() && late.reordered.is_empty() && late.foreign.is_empty() && late.astray.is_none());
+        let torn = of(timed(0..10_000).chain(timed(60_000..100_000)).collect());
+        assert_eq!((torn.lost.len(), torn.lag, torn.matched), (50_000, 0, 50_000));
+        assert_eq!((torn.lost[0].offset, torn.lost[49_999].offset), (10_000, 59_999));
+        assert!(torn.reordered.is_empty() && torn.foreign.is_empty());
+        // One that was never in the source is no reason to go on.
+        let strange = Item { hash: 1 << 40, key: 0, offset: -1, timestamp: 5_000_000 };
+        let with_strange = of(timed(0..5_000).chain([strange]).chain(timed(5_000..100_000)).collect());
+        assert_eq!((with_strange.matched, with_strange.foreign.len(), with_strange.reordered.len()), (100_000, 1, 0));
+    }
+
+    #[test]
+    fn where_times_say_nothing_it_says_that_it_is_lost() {
+        let still = |hashes| timed(hashes).map(|item| Item { timestamp: 0, ..item });
+        let copy = still(0..10_000).chain(still(60_000..100_000));
+        let out = Align::new(still(0..100_000), 1_000, true).run(copy);
+        assert_eq!(out.astray, Some(60_000));
+        let whole = Align::new(still(0..100_000), 1_000, true).run(still(0..100_000));
+        assert_eq!((whole.matched, whole.astray), (100_000, None));
+    }
+
     fn aligned(source: &[u64], copy: &[u64], window: usize) -> Outcome {
-        Align::new(items(source).into_iter(), window).run(items(copy).into_iter())
+        Align::new(items(source).into_iter(), window, true).run(items(copy).into_iter())
     }
 
     fn hashes(items: &[Item]) -> Vec<u64> {
@@ -230,7 +312,7 @@ mod tests {
     #[test]
     fn equal_records_are_no_repetition() {
         let source = [7, 7, 7, 1, 7];
-        assert_eq!(aligned(&source, &source, 10), Outcome { matched: 5, ..Outcome::default() });
+        assert_eq!(aligned(&source, &source, 10), Outcome { matched: 5, first: Some(0), ..Outcome::default() });
     }
 
     proptest! {

@@ -167,7 +167,7 @@ impl Fold {
             counts.spread += 1;
         }
         if in_flight || settled > 1 {
-            counts.in_flight += 1;
+            counts.in_flight += u64::from(in_flight);
             if settled == 0 {
                 allowed.push(None);
             }

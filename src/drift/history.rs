@@ -64,7 +64,14 @@ impl History {
         self.versions.iter().any(|version| version.is_open)
     }
 
-    /// The last settled version of each partition, then all that are not settled.
+    /// Settled versions stand in several partitions: a topic was given more of them, or its keys were written in two ways.
+    pub fn is_spread(&self) -> bool {
+        let mut settled = self.versions.iter().filter(|version| !version.is_open).map(|version| version.partition);
+        settled.next().is_some_and(|first| settled.any(|partition| partition != first))
+    }
+
+    /// The last settled version, then all that are not settled. Several of them where they stand in several partitions and
+    /// their times do not say which is the last.
     pub fn allowed(&self) -> (Vec<&Version>, Vec<&Version>) {
         let mut last: BTreeMap<i32, &Version> = BTreeMap::new();
         let mut open = Vec::new();
@@ -74,7 +81,14 @@ impl History {
                 true => open.push(version),
             }
         }
-        (last.into_values().collect(), open)
+        let mut settled: Vec<&Version> = last.into_values().collect();
+        settled.sort_by_key(|version| version.timestamp);
+        if let [.., before, newest] = settled.as_slice()
+            && newest.timestamp > before.timestamp
+        {
+            settled = vec![newest];
+        }
+        (settled, open)
     }
 }
 
@@ -89,18 +103,22 @@ pub struct HistoryTake<'s> {
     method: Method,
     spans: Spans,
     pub histories: Histories,
+    /// Records that say nothing of any key.
+    pub unusable: u64,
 }
 
 impl<'s> HistoryTake<'s> {
     pub fn new(wanted: Option<&'s BTreeSet<u64>>, witness: Witness<'s>, keys: usize, method: Method) -> Self {
-        Self { wanted, witness, keys, method, spans: Spans::default(), histories: Histories::new() }
+        Self { wanted, witness, keys, method, spans: Spans::default(), histories: Histories::new(), unusable: 0 }
     }
 }
 
 impl HistoryTake<'_> {
     /// The key a record speaks of, and what it says, where that is wanted.
     pub fn read(&mut self, partition: i32, record: &Record<'_>) -> Option<(Vec<String>, Version)> {
-        let (says, is_open) = self.witness.read(partition, record, &mut self.spans).ok()??;
+        let said = self.witness.read(partition, record, &mut self.spans);
+        self.unusable += u64::from(said.is_err());
+        let (says, is_open) = said.ok()??;
         let has = |wanted: &BTreeSet<u64>| wanted.contains(&self.method.key(&self.spans, self.keys));
         if !self.wanted.is_none_or(has) {
             return None;

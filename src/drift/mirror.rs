@@ -25,6 +25,7 @@ use super::conserve::law::Law;
 use super::place::TopicPlace;
 use super::topic::{self, Read, Take};
 use super::{DriftError, Settings, Told, note, say};
+use crate::audit::coverage::Coverage;
 use crate::audit::drift::{Claim, Cut, DriftSummary};
 use crate::audit::finding::{Finding, Grade, Kind, Sighting, Span};
 use crate::audit::verdict::{Report, Unread};
@@ -113,7 +114,11 @@ fn grade(told: &mut Told) {
     for finding in &mut told.findings {
         // The mirror works, so a partition of which it holds nothing may only be young.
         let is_young = told.summary.rows > 0 && finding.cause.as_deref() == Some(NOTHING_COPIED);
-        if is_young || finding.partition.is_some_and(|partition| is_unread(&told.read, partition)) {
+        // Whoever copies what is not committed has it before it can be read here.
+        let is_ahead =
+            |coverage: &Coverage| coverage.holes.unstable > 0 && Some(coverage.partition) == finding.partition;
+        let may_come = finding.kind == Kind::Extra && told.read.coverage.iter().any(is_ahead);
+        if is_young || may_come || finding.partition.is_some_and(|partition| is_unread(&told.read, partition)) {
             finding.grade = Grade::Possible;
         }
     }
@@ -158,7 +163,7 @@ impl Mirror<'_> {
             };
             let ours = read(ours, our_sender);
             let theirs = read(theirs, their_sender);
-            let outcome = Align::new(each(our_items), WINDOW).run(each(their_items));
+            let outcome = Align::new(each(our_items), WINDOW, self.hasher.with_time).run(each(their_items));
             let joined = |thread: std::thread::ScopedJoinHandle<'_, Result<Read, DriftError>>| {
                 thread.join().map_err(|_| DriftError::Thread)?
             };
@@ -175,6 +180,19 @@ impl Mirror<'_> {
         summary.rows += outcome.matched + (outcome.repeated.len() + outcome.foreign.len()) as u64 + outcome.unknown;
         summary.lag += outcome.lag;
         note(&mut summary.unverifiable, "before-mirroring", outcome.before);
+        summary.undecided.below.extend(outcome.first.map(|first| (partition, first)));
+        if let Some(from) = outcome.astray {
+            told.read.unread.push(Unread {
+                topic: self.copy.topic.clone(),
+                partition: Some(partition),
+                from: Some(from),
+                until: None,
+                why: format!(
+                    "these records are not among the next {} of the source, and their times do not say where to look",
+                    crate::report::format::thousands(WINDOW as u64)
+                ),
+            });
+        }
         note(&mut summary.unverifiable, "retention", outcome.unknown);
         let (source, copy) = (&*self.source.topic, &*self.copy.topic);
         // A record with other content is a lost one and a foreign one of its key.

@@ -1,13 +1,10 @@
 //! From a record to the row it says its key has, in canonical texts.
 
-use std::fmt;
-
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::DeserializeSeed as _;
 use serde_json::value::RawValue;
 
-use super::canon::json::Text;
 use super::canon::time::Unit;
-use super::canon::{Canonical, Given, Misfit};
+use super::canon::{Canonical, Given, Misfit, Times, Type};
 use super::cut::Origin;
 use super::digest::Spans;
 use super::place::{Form, KeyFrom, TopicPlace};
@@ -15,10 +12,12 @@ use super::shape::{Column, Shape};
 use change::Change;
 use envelope::Envelope;
 use flat::Names;
+use members::{Members, Slots};
 
 pub mod change;
 pub mod envelope;
 mod flat;
+mod members;
 
 /// What a record says. The texts are in the spans: of the key alone, or of key and row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +46,8 @@ pub enum Unusable {
     Column { column: String, misfit: Misfit },
     #[error("the table was truncated here; what it held before is not known to be gone key by key")]
     Truncated,
+    #[error("it is no event of Debezium's: it has no \"op\"")]
+    NoEvent,
     #[error("\"{0}\" is no operation of Debezium's")]
     Operation(String),
 }
@@ -77,7 +78,7 @@ pub struct Parser<'s> {
     shape: &'s Shape,
     key: KeyFrom,
     form: Form,
-    unit: Option<Unit>,
+    times: Times,
     pub relaxed: Relaxed,
     /// Whether anybody asks where change events come from.
     pub wants_origin: bool,
@@ -96,6 +97,8 @@ pub struct Parser<'s> {
     /// An update has told it.
     has_images: bool,
     names: Names,
+    /// Some column is a time of day.
+    has_clocks: bool,
 }
 
 impl<'s> Parser<'s> {
@@ -103,11 +106,12 @@ impl<'s> Parser<'s> {
         let relaxed = Relaxed::new(shape.values.len());
         // JavaScript's and Java's clocks count milliseconds; Debezium goes by the column.
         let unit = place.time.or((place.form == Form::Json).then_some(Unit::Millis));
+        let times = Times { unit, of_day: None, fractions: shape.fractions };
         Self {
             shape,
             key: place.key.clone(),
             form: place.form,
-            unit,
+            times,
             relaxed,
             wants_origin: false,
             origin: None,
@@ -118,6 +122,7 @@ impl<'s> Parser<'s> {
             before: Spans::default(),
             has_images: false,
             names: Names::of(shape),
+            has_clocks: shape.columns().any(|column| matches!(column.ty, Type::Time(_))),
         }
     }
 
@@ -158,11 +163,18 @@ impl<'s> Parser<'s> {
         };
         let envelope = Envelope::of(value).ok_or(Unusable::NoJson("value"))?;
         self.origin = self.wants_origin.then(|| envelope.origin());
+        if self.has_clocks {
+            // Debezium counts MySQL's times of day so, however many digits the column has.
+            let is_mysql = matches!(envelope.connector(), Some("mysql" | "mariadb"));
+            self.times.of_day = is_mysql.then_some(Unit::Micros);
+        }
         let state = match envelope.op {
             Some("c" | "u" | "r") => envelope.after,
             Some("d") => envelope.before,
             Some("t") => return Err(Unusable::Truncated),
-            Some("m") | None => return Ok(Says::Nothing),
+            Some("m") => return Ok(Says::Nothing),
+            None if envelope.is_of_connector() => return Ok(Says::Nothing),
+            None => return Err(Unusable::NoEvent),
             Some(other) => return Err(Unusable::Operation(other.to_owned())),
         };
         let members = match state.filter(|state| state.get() != "null") {
@@ -189,7 +201,14 @@ impl<'s> Parser<'s> {
         let text = std::str::from_utf8(key).map_err(|_| Unusable::NoJson("key"))?;
         if text.starts_with('{') {
             let members = self.members(key).map_err(|_| Unusable::NoJson("key"))?;
-            return self.key_of_members(&members, spans);
+            let named = self.key_of_members(&members, spans);
+            return match (named, self.shape.keys.as_slice(), wrapped(text)) {
+                (Err(Unusable::KeyMember(_)), [column], Some(bare)) => {
+                    let given = Given::of(bare).map_err(|misfit| unfit(column, misfit))?;
+                    write_key(column, &given, self.times, spans)
+                }
+                (named, ..) => named,
+            };
         }
         let [column] = self.shape.keys.as_slice() else {
             return Err(Unusable::KeyMember(self.shape.keys.first().map(|key| key.name.clone()).unwrap_or_default()));
@@ -199,14 +218,14 @@ impl<'s> Parser<'s> {
             Some(_) => Given::of(text).unwrap_or(Given::Text(text.into())),
             None => Given::Text(text.into()),
         };
-        write_key(column, &given, self.unit, spans)
+        write_key(column, &given, self.times, spans)
     }
 
     fn key_of_members(&self, members: &Slots<'_>, spans: &mut Spans) -> Result<(), Unusable> {
         for (index, column) in self.shape.keys.iter().enumerate() {
             let given = members.given(index).ok_or_else(|| Unusable::KeyMember(column.name.clone()))?;
             let given = given.map_err(|misfit| unfit(column, misfit))?;
-            write_key(column, &given, self.unit, spans)?;
+            write_key(column, &given, self.times, spans)?;
         }
         Ok(())
     }
@@ -221,7 +240,7 @@ impl<'s> Parser<'s> {
                     self.is_lacking = true;
                     Ok(Canonical::Null)
                 }
-                Some(given) => given.and_then(|given| column.ty.canonical(&given, self.unit, &mut spans.bytes)),
+                Some(given) => given.and_then(|given| column.ty.canonical(&given, self.times, &mut spans.bytes)),
             };
             match written {
                 Ok(canonical) => {
@@ -254,18 +273,32 @@ impl<'s> Parser<'s> {
         &self,
         mut json: serde_json::Deserializer<R>,
     ) -> serde_json::Result<Slots<'a>> {
-        let slots = Members { shape: self.shape }.deserialize(&mut json)?;
+        let slots = Members { shape: self.shape, is_inner: false }.deserialize(&mut json)?;
         json.end()?;
         Ok(slots)
     }
+}
+
+/// A key of Connect's that is no struct: `{"schema":…,"payload":7}`.
+fn wrapped(text: &str) -> Option<&str> {
+    #[derive(serde::Deserialize)]
+    struct Wrapped<'a> {
+        #[serde(borrow)]
+        schema: &'a RawValue,
+        #[serde(borrow)]
+        payload: &'a RawValue,
+    }
+    let Wrapped { schema, payload } = serde_json::from_str(text).ok()?;
+    let is_bare = schema.get().starts_with('{') && !payload.get().starts_with(['{', '[', 'n']);
+    is_bare.then(|| payload.get())
 }
 
 fn unfit(column: &Column, misfit: Misfit) -> Unusable {
     Unusable::Column { column: column.name.clone(), misfit }
 }
 
-fn write_key(column: &Column, given: &Given<'_>, unit: Option<Unit>, spans: &mut Spans) -> Result<(), Unusable> {
-    match column.ty.canonical(given, unit, &mut spans.bytes) {
+fn write_key(column: &Column, given: &Given<'_>, times: Times, spans: &mut Spans) -> Result<(), Unusable> {
+    match column.ty.canonical(given, times, &mut spans.bytes) {
         Ok(Canonical::Null) => Err(Unusable::NullKey(column.name.clone())),
         Ok(_) => {
             spans.end(false);
@@ -273,98 +306,6 @@ fn write_key(column: &Column, given: &Given<'_>, unit: Option<Unit>, spans: &mut
         }
         Err(misfit) => Err(unfit(column, misfit)),
     }
-}
-
-/// The members of an object that belong to columns, keys first.
-#[derive(Debug)]
-struct Slots<'a> {
-    slots: smallvec::SmallVec<[Option<&'a str>; 16]>,
-    /// Of the first 64: a text that is known to have no escapes.
-    plain: u64,
-    is_deleted: bool,
-}
-
-impl<'a> Slots<'a> {
-    fn new(columns: usize) -> Self {
-        Self { slots: smallvec::smallvec![None; columns], plain: 0, is_deleted: false }
-    }
-
-    /// A value without escapes.
-    fn put(&mut self, index: usize, raw: &'a str) {
-        self.slots[index] = Some(raw);
-        let bit = 1_u64.checked_shl(index as u32).unwrap_or(0);
-        self.plain = if raw.starts_with('"') { self.plain | bit } else { self.plain & !bit };
-    }
-
-    /// `None` where the member is not there.
-    fn given(&self, index: usize) -> Option<Result<Given<'a>, Misfit>> {
-        let raw = (*self.slots.get(index)?)?;
-        let is_plain = index < 64 && self.plain >> index & 1 == 1;
-        Some(match raw.get(1..raw.len().saturating_sub(1)) {
-            Some(text) if is_plain => Ok(Given::Text(text.into())),
-            _ => Given::of(raw),
-        })
-    }
-}
-
-struct Members<'s> {
-    shape: &'s Shape,
-}
-
-impl<'de> DeserializeSeed<'de> for Members<'_> {
-    type Value = Slots<'de>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        // With "schemas.enable" Connect wraps key and value.
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Members<'_> {
-    type Value = Slots<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut slots = Slots::new(self.shape.keys.len() + self.shape.values.len());
-        let mut next = 0;
-        while let Some(Text(name)) = map.next_key()? {
-            match place_of(self.shape, &name, next) {
-                Some(index) => {
-                    slots.slots[index] = Some(map.next_value::<&RawValue>()?.get());
-                    next = index + 1;
-                }
-                None if name == "payload" => {
-                    let inner = map.next_value::<&RawValue>()?.get();
-                    // A column may be called so, and it was found above then.
-                    let seed = Members { shape: self.shape };
-                    if let Ok(inner) = seed.deserialize(&mut serde_json::Deserializer::from_str(inner)) {
-                        let is_empty = slots.slots.iter().all(Option::is_none);
-                        if is_empty {
-                            slots = inner;
-                        }
-                    }
-                }
-                None if name == "__deleted" => {
-                    slots.is_deleted = matches!(map.next_value::<&RawValue>()?.get(), "true" | "\"true\"");
-                }
-                None => _ = map.next_value::<IgnoredAny>()?,
-            }
-        }
-        Ok(slots)
-    }
-}
-
-/// The column of that name. Members mostly come in the order of the columns: the one that would be next is tried first.
-fn place_of(shape: &Shape, name: &str, next: usize) -> Option<usize> {
-    let is_named = |index: &usize| column(shape, *index).is_some_and(|column| column.name == name);
-    Some(next).filter(is_named).or_else(|| (0..shape.keys.len() + shape.values.len()).find(is_named))
-}
-
-fn column(shape: &Shape, index: usize) -> Option<&Column> {
-    shape.keys.get(index).or_else(|| shape.values.get(index.checked_sub(shape.keys.len())?))
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ impl Resume {
             return Err(DriftError::Pair("--resume is for tables: a mirror is compared whole".to_owned()));
         }
         let mut kept = self.read()?;
+        // Parts of which something was not read: told, and compared again by the next run.
+        let mut again = BTreeMap::new();
         for index in 0..self.parts {
             if progress.is_stopped() {
                 break;
@@ -65,11 +67,15 @@ impl Resume {
             }
             let is_read = report.summary.verdict != Verdict::Unverified || is_empty(&report);
             let Report { findings, coverage, summary, .. } = report;
-            kept.done.insert(index, Done { at_ms: now_ms(), findings, coverage, summary });
-            if is_read {
-                self.write(&kept)?;
+            let done = Done { at_ms: now_ms(), findings, coverage, summary };
+            if !is_read {
+                again.insert(index, done);
+                continue;
             }
+            kept.done.insert(index, done);
+            self.write(&kept)?;
         }
+        kept.done.append(&mut again);
         let is_complete = kept.done.len() == self.parts as usize;
         let report = settings.sign(together(settings, kept));
         if is_complete && report.summary.verdict != Verdict::Unverified {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::digest::{Method, bucket_of};
-use super::history::{Content, Version};
+use super::history::{Content, History, Version};
 use super::place::Place;
 use super::shape::{Row, Shape};
 use super::verdict::Verdict;
@@ -93,6 +93,19 @@ impl<'a> Difference<'a> {
         finding.evidence.insert("bucket".to_owned(), json!(bucket_of(stores.method.key_of(self.key))));
         finding
     }
+}
+
+/// As sure as what it rests on. `has_unusable`: some records say nothing of any key, and may have said that of this one.
+pub fn graded(mut finding: Finding, verdict: &Verdict, history: Option<&History>, has_unusable: bool) -> Finding {
+    let may_be_told = matches!(verdict, Verdict::Missing { .. } | Verdict::Extra { deleted: None, .. });
+    if has_unusable && may_be_told {
+        finding.grade = Grade::Possible;
+    }
+    if history.is_some_and(History::is_spread) {
+        finding.grade = Grade::Possible;
+        finding.why += "; its records stand in several partitions, and their times alone say which is the last";
+    }
+    finding
 }
 
 /// With the records of the topic that the verdict rests on.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::canon::Type;
+use super::canon::time::Fractions;
 use super::digest::{Digest, Method, Spans};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub struct Column {
 pub struct Shape {
     pub keys: Vec<Column>,
     pub values: Vec<Column>,
+    #[serde(default)]
+    pub fractions: Fractions,
 }
 
 impl Shape {

@@ -40,8 +40,8 @@ use crate::engine::{Progress, now_ms};
 use crate::source::{PartitionInfo, Properties, Start};
 use balance::View;
 use lost::{Doubted, Search};
-use state::{in_flight_suspects, sums_of};
-use take::{FoldTake, Taken};
+use state::{in_flight_suspects, sums_of, unjudged, unreadable_yet};
+use take::{FoldTake, Taken, UNUSABLE};
 
 pub fn compare(
     settings: &Settings,
@@ -183,7 +183,7 @@ impl<'a> Sink<'a> {
         let fold = Fold::new(self.settings.memory_bytes);
         let unlooked = lost::unlooked(self.place, &opened);
         // The database adds up while the topic is read.
-        let ((read, taken), mut second) = std::thread::scope(|scope| {
+        let ((mut read, taken), mut second) = std::thread::scope(|scope| {
             let adding = scope.spawn(|| table.sums(self.settings.part));
             let folded = self.fold(opened, &shape, &sight, &fold, unlooked.is_none());
             let sums = adding.join().map_err(|_| DriftError::Thread)?;
@@ -196,7 +196,13 @@ impl<'a> Sink<'a> {
         summary.columns = shape.columns().map(|column| column.name.clone()).collect();
         summary.rows = second.rows();
         summary.befores = lost::befores(unlooked, &taken.images);
-        if self.progress.is_stopped() {
+        read.unread.extend(unreadable_yet(self.settings, &summary.cuts, &read));
+        let useless = taken.useless(&shape);
+        if let Some(why) = &useless {
+            let topic = self.place.topic.clone();
+            read.unread.push(Unread { topic, partition: None, from: None, until: None, why: why.clone() });
+        }
+        if self.progress.is_stopped() || useless.is_some() {
             // What was read of it tells nothing.
             table.end()?;
             let told = Told { samples: taken.samples, ..Told::new(read, summary) };
@@ -256,6 +262,12 @@ impl<'a> Sink<'a> {
         let keys = shape.keys.len();
         let taker = || HistoryTake::new(Some(&suspects), Witness::new(&shape, self.place, &sight), keys, self.method);
         let (mut read, takers) = opened.read(self.progress, taker)?;
+        read.unread.extend(unreadable_yet(self.settings, &cuts, &read));
+        let unusable: u64 = takers.iter().map(|taker| taker.unusable).sum();
+        if self.settings.named.is_some() {
+            note(&mut told.summary.unverifiable, UNUSABLE, unusable);
+        }
+        let has_unusable = unusable > 0;
         let mut histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
         let mut rows = self.rows(table, &suspects, &histories)?;
         table.end()?;
@@ -297,6 +309,7 @@ impl<'a> Sink<'a> {
                 finding.grade = Grade::Possible;
             }
             let finding = say::with_records(finding, &self.place.topic, &verdict);
+            let finding = say::graded(finding, &verdict, history.as_ref(), has_unusable);
             told.take(self.settings, &difference, finding);
         }
         Ok(())
@@ -329,28 +342,4 @@ fn snapshot(sight: &Sight) -> Option<String> {
         Sight::Offsets(_) => None,
         Sight::Transactions { snapshot, .. } => Some(snapshot.to_string()),
     }
-}
-
-/// Partitions of which nothing must be in the table, or of which nobody can tell what must.
-fn unjudged(settings: &Settings, cuts: &[Cut], read: &Read) -> Vec<Unread> {
-    let part = |cut: &Cut| {
-        let coverage = read.coverage.iter().find(|coverage| coverage.partition == cut.partition)?;
-        let start = coverage.from + coverage.holes.expired as i64;
-        let (until, why) = match cut.settled {
-            0 if coverage.records > 0 && start == 0 => match settings.group {
-                Some(_) => (coverage.until, "the group has committed nothing of it yet"),
-                None => (coverage.until, "all of its records are younger than the settle time"),
-            },
-            settled if settled < start => (start, "these records expired before the group had committed them"),
-            _ => return None,
-        };
-        Some(Unread {
-            topic: coverage.topic.clone(),
-            partition: Some(cut.partition),
-            from: Some(cut.settled),
-            until: Some(until),
-            why: why.to_owned(),
-        })
-    };
-    cuts.iter().filter_map(part).collect()
 }

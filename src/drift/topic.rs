@@ -13,7 +13,7 @@ use crate::engine::{Progress, now_ms};
 use crate::identify::Observations;
 use crate::lag::collect::{Collector, Filter};
 use crate::source::kafka::KafkaSource;
-use crate::source::{Assignment, Cleanup, Event, PartitionInfo, Properties, Reader, Selection, Sink, Source, Start};
+use crate::source::{Assignment, Event, PartitionInfo, Properties, Reader, Selection, Sink, Source, Start};
 use crate::wire::Record;
 
 /// A record behind its time by more than this is no finding here: order in time is not what is compared.
@@ -241,7 +241,8 @@ impl Slot {
             findings: Vec::new(),
             bytes: 0,
             until: info.until.unwrap_or(info.from),
-            is_trimmed: info.log_start > 0 && info.cleanup != Cleanup::Compact,
+            // Compaction alone does not move the start of a log; the policy may have been another once.
+            is_trimmed: info.log_start > 0,
             failed: None,
             shown: info.from,
         }

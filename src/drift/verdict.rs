@@ -62,7 +62,14 @@ pub fn judge(history: Option<&History>, rows: &[Row], is_trimmed: bool) -> Verdi
         Content::Deleted => actual.is_none(),
         Content::Unreadable(_) => false,
     };
-    if settled.iter().chain(&open).any(is_allowed) || (settled.is_empty() && actual.is_none()) {
+    if open.iter().any(is_allowed) || settled.iter().all(is_allowed) && !settled.is_empty() {
+        return Verdict::Fine;
+    }
+    if settled.iter().any(is_allowed) {
+        // One of them is wrong, and nothing says which.
+        return Verdict::Unverifiable("several-partitions");
+    }
+    if settled.is_empty() && actual.is_none() {
         return Verdict::Fine;
     }
     if settled.iter().chain(&open).any(|version| matches!(version.content, Content::Unreadable(_))) {
@@ -91,13 +98,18 @@ pub fn judge(history: Option<&History>, rows: &[Row], is_trimmed: bool) -> Verdi
 
 /// The latest version before the expected one that says what the row is, and how many versions lie between.
 fn older(history: &History, expected: &Version, actual: &Row) -> Option<(Version, u64)> {
-    let earlier = history
-        .versions
-        .iter()
-        .rev()
-        .filter(|version| version.partition == expected.partition && version.offset < expected.offset);
+    let is_earlier = |version: &&Version| match version.partition == expected.partition {
+        true => version.offset < expected.offset,
+        false => !version.is_open && version.timestamp < expected.timestamp,
+    };
+    let mut earlier: Vec<&Version> = history.versions.iter().filter(is_earlier).collect();
+    // Offsets order one partition, and times all of them.
+    earlier.sort_by_key(|version| match version.partition == expected.partition {
+        true => (expected.timestamp, version.offset),
+        false => (version.timestamp, 0),
+    });
     let mut behind = 0;
-    for version in earlier {
+    for version in earlier.into_iter().rev() {
         behind += 1;
         if version.content == Content::Row(actual.clone()) {
             return Some((version.clone(), behind));
@@ -148,6 +160,31 @@ mod tests {
         assert_eq!(judged(&texts, 3, None), "missing 2");
         assert_eq!(judged(&[Some("a"), None], 2, Some("a")), "extra Some(1)");
         assert_eq!(judged(&[Some("a"), None], 2, None), "fine");
+    }
+
+    /// The key moved to another partition when the topic was given more of them.
+    #[test]
+    fn of_several_partitions_the_times_say_which_version_is_the_last() {
+        let version = |partition, timestamp, text: Option<&str>| Version {
+            partition,
+            offset: 7,
+            timestamp,
+            checksum: 0,
+            content: text.map_or(Content::Deleted, |text| Content::Row(row(text))),
+            is_open: false,
+        };
+        let said = |moved_ms: i64, text: Option<&str>, actual: Option<&str>| {
+            let versions = [version(0, 1_000, Some("a")), version(2, moved_ms, text)];
+            let rows: Vec<Row> = actual.map(row).into_iter().collect();
+            judge(Some(&History { versions: versions.into(), forgotten: 0 }), &rows, false)
+        };
+        assert_eq!(said(2_000, Some("b"), Some("b")), Verdict::Fine);
+        assert!(matches!(said(2_000, Some("b"), Some("a")), Verdict::Stale { versions_behind: 1, .. }));
+        assert!(matches!(said(2_000, None, Some("a")), Verdict::Extra { deleted: Some(_), .. }));
+        assert!(matches!(said(2_000, Some("b"), Some("x")), Verdict::Differs { .. }));
+        assert_eq!(said(1_000, Some("b"), Some("a")), Verdict::Unverifiable("several-partitions"));
+        assert_eq!(said(1_000, Some("a"), Some("a")), Verdict::Fine);
+        assert!(matches!(said(1_000, Some("b"), Some("x")), Verdict::Differs { .. }));
     }
 
     #[test]

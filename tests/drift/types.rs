@@ -27,6 +27,13 @@ const CELLS: &[(&str, &str, &str, &[&str])] = &[
     ("real", "0.1", "0.1", &["0.10000001", "-0.1"]),
     ("double precision", "1e-20", "1e-20", &["2e-20", "0"]),
     ("double precision", "1e30", "1e30", &["1.0000000000000002e30"]),
+    (
+        "timestamp(3)",
+        "\"2024-01-01T00:00:00.9994999\"",
+        "'2024-01-01 00:00:00.9994999'",
+        &["'2024-01-01 00:00:00.999'"],
+    ),
+    ("date", "\"20240229\"", "'20240229'", &["'2024-02-28'"]),
     ("double precision", "\"Infinity\"", "'Infinity'", &["'-Infinity'", "NULL"]),
     ("double precision", "-0.0", "0", &["1"]),
     ("boolean", "true", "true", &["false", "NULL"]),
@@ -160,4 +167,56 @@ fn keys_of_several_columns() {
         .collect();
     found.sort();
     assert_eq!(found, wanted);
+}
+
+/// Floats whose shortest text lies exactly between two of them are printed otherwise by the server.
+#[test]
+fn floats_of_few_digits_are_printed_as_the_server_does() {
+    let pair = Pair::new("floats", 1);
+    let mut client = pair.table("id int PRIMARY KEY, f double precision, g real");
+    let producer = pair.kafka.producer(&[]);
+    let texts = (1..100).flat_map(|digits| (-12..30).map(move |exponent| format!("{digits}e{exponent}")));
+    let mut rows = Vec::new();
+    for (key, text) in (1_i64..).zip(texts) {
+        producer.send(&pair.record(key, Some(&format!("{{\"f\":{text},\"g\":{text}}}"))));
+        rows.push(format!("({key}, '{text}', '{text}')"));
+    }
+    producer.flush();
+    pair.commit_all();
+    client.batch_execute(&format!("INSERT INTO items VALUES {}", rows.join(","))).expect("rows");
+    let said = pair.audit(&[]);
+    assert_eq!(said.findings, Vec::<serde_json::Value>::new());
+    said.must_exit(0);
+}
+
+/// A record whose key the column cannot hold was lost on the way, and stops no comparison.
+#[test]
+fn keys_that_no_row_can_have_are_missing() {
+    for (name, ty, good, bad) in [
+        ("wide_int", "int", "7", "5000000000"),
+        ("wide_numeric", "numeric(5,2)", "7.00", "12345"),
+        ("wide_text", "varchar(3)", "\"abc\"", "\"abcdef\""),
+        ("wide_null", "text", "\"a\"", "\"a\\u0000\""),
+    ] {
+        let pair = Pair::new(name, 1);
+        let mut client = pair.table(&format!("id {ty} PRIMARY KEY, note text"));
+        let producer = pair.kafka.producer(&[]);
+        for key in [good, bad] {
+            producer.send(
+                &sordini_lab::Record::new(&pair.name, 0).key(format!("{{\"id\":{key}}}")).value("{\"note\":\"x\"}"),
+            );
+        }
+        producer.flush();
+        pair.commit_all();
+        let value = good.replace('"', "'");
+        client.batch_execute(&format!("INSERT INTO items VALUES ({value}, 'x')")).expect("a row");
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("out.sql").display().to_string();
+        let said = pair.audit(&["--repair", &file]);
+        said.must_exit(1);
+        let kinds: Vec<String> = said.drift().into_iter().map(|(kind, _)| kind).collect();
+        assert_eq!(kinds, ["missing"], "{name}: {:?}", said.findings);
+        let text = std::fs::read_to_string(&file).expect("a file");
+        assert!(text.contains("cannot hold what it should") && !text.contains("INSERT"), "{text}");
+    }
 }

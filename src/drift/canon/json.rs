@@ -34,11 +34,19 @@ pub fn end_of_plain(bytes: &[u8], from: usize) -> Option<usize> {
     (bytes[end] == b'"').then_some(end)
 }
 
+/// Values in each other; more of them are refused, as every parser that recurses has to.
+const DEEPEST: usize = 256;
+
 pub fn jsonb(text: &str, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
+    value(text, DEEPEST, out)
+}
+
+fn value(text: &str, left: usize, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
+    let left = left.checked_sub(1).ok_or(Misfit::TooDeep)?;
     let text = text.trim_matches([' ', '\t', '\n', '\r']);
     match text.as_bytes().first() {
-        Some(b'{') => object(text, out)?,
-        Some(b'[') => array(text, out)?,
+        Some(b'{') => object(text, left, out)?,
+        Some(b'[') => array(text, left, out)?,
         Some(b'"') => string(&parse::<Text<'_>>(text)?.0, out),
         Some(b'-' | b'0'..=b'9') => _ = number::in_json(text, out)?,
         _ if matches!(text, "true" | "false" | "null") => out.extend_from_slice(text.as_bytes()),
@@ -51,7 +59,7 @@ fn parse<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, Misfit> {
     serde_json::from_str(text).map_err(|_| Misfit::NoJson)
 }
 
-fn object(text: &str, out: &mut Vec<u8>) -> Result<(), Misfit> {
+fn object(text: &str, left: usize, out: &mut Vec<u8>) -> Result<(), Misfit> {
     let mut members = parse::<Members<'_>>(text)?.0;
     let by_key = |a: &str, b: &str| (a.len(), a.as_bytes()).cmp(&(b.len(), b.as_bytes()));
     // Stable: of equal keys the last one stays last.
@@ -68,19 +76,19 @@ fn object(text: &str, out: &mut Vec<u8>) -> Result<(), Misfit> {
         is_first = false;
         string(key, out);
         out.extend_from_slice(b": ");
-        jsonb(value.get(), out)?;
+        self::value(value.get(), left, out)?;
     }
     out.push(b'}');
     Ok(())
 }
 
-fn array(text: &str, out: &mut Vec<u8>) -> Result<(), Misfit> {
+fn array(text: &str, left: usize, out: &mut Vec<u8>) -> Result<(), Misfit> {
     out.push(b'[');
     for (index, value) in parse::<Elements<'_>>(text)?.0.iter().enumerate() {
         if index > 0 {
             out.extend_from_slice(b", ");
         }
-        jsonb(value.get(), out)?;
+        self::value(value.get(), left, out)?;
     }
     out.push(b']');
     Ok(())
@@ -174,6 +182,18 @@ mod tests {
         fn strings_are_read_as_the_parser_does(raw in "\"[ab]{0,9}[a\"\\\\nu0é\u{1}\u{7f} ]{0,12}\"?") {
             let parsed = serde_json::from_str::<String>(&raw).ok();
             proptest::prop_assert_eq!(Text::of(&raw).ok().map(Cow::into_owned), parsed);
+        }
+    }
+
+    #[test]
+    fn what_is_too_deep_is_refused() {
+        let of = |open: &str, close: &str, times: usize| {
+            jsonb(&(open.repeat(times) + close.repeat(times).as_str()), &mut Vec::new())
+        };
+        assert_eq!(of("[", "]", DEEPEST), Ok(Canonical::Exact));
+        for times in [DEEPEST + 1, 200_000] {
+            assert_eq!(of("[", "]", times), Err(Misfit::TooDeep));
+            assert_eq!(of("{\"a\":[", "]}", times), Err(Misfit::TooDeep));
         }
     }
 

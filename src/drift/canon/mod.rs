@@ -3,6 +3,7 @@
 //!
 //! It knows neither stores nor records: a value comes in as JSON tells it, its text goes out.
 
+pub mod float;
 pub mod json;
 pub mod number;
 pub mod time;
@@ -12,7 +13,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use time::Unit;
+use time::{Fractions, Unit};
 
 /// What a column holds, as far as its text depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +69,8 @@ pub enum Misfit {
     NoBytes,
     #[error("does not parse as JSON")]
     NoJson,
+    #[error("is JSON of more than 256 levels")]
+    TooDeep,
     #[error("is an object or an array, and the column holds none")]
     Nested,
     #[error("is not in the event: Debezium could not read the unchanged value")]
@@ -108,12 +111,25 @@ impl<'a> Given<'a> {
     }
 }
 
+/// How times are read where their text alone does not say it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// What a number counts; by the column where nobody has said so.
+    pub unit: Option<Unit>,
+    /// The same of a time of day alone.
+    pub of_day: Option<Unit>,
+    pub fractions: Fractions,
+}
+
 /// What Debezium writes for a large value that the change left as it was.
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
+/// The same as the bytes of a column of bytes, by `binary.handling.mode`.
+const UNAVAILABLE_BASE64: &str = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
+const UNAVAILABLE_HEX: &str = "\\x5f5f646562657a69756d5f756e617661696c61626c655f76616c7565";
 
 impl Type {
     /// Appends the value's text.
-    pub fn canonical(self, given: &Given<'_>, unit: Option<Unit>, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
+    pub fn canonical(self, given: &Given<'_>, times: Times, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
         if *given == Given::Null {
             return Ok(Canonical::Null);
         }
@@ -126,8 +142,8 @@ impl Type {
                 _ => number::integer(given.text()?, out),
             },
             Type::Decimal(scale) => number::decimal(given.text()?, scale, out),
-            Type::Single => number::float(given.text()?, true, out),
-            Type::Double => number::float(given.text()?, false, out),
+            Type::Single => float::float(given.text()?, true, out),
+            Type::Double => float::float(given.text()?, false, out),
             Type::Bool => boolean(given, out),
             Type::Text => plain(given, out),
             Type::Padded => {
@@ -138,10 +154,17 @@ impl Type {
             Type::Uuid => uuid(given.text()?, out),
             Type::Bytes => bytes(given.text()?, out),
             Type::Json => json_value(given, out),
-            Type::Date => time::date(given.text()?, out),
-            Type::Time(precision) => time::time(given.text()?, self.unit(unit), precision, out),
-            Type::Timestamp(precision) => time::timestamp(given.text()?, self.unit(unit), precision, false, out),
-            Type::Instant(precision) => time::timestamp(given.text()?, self.unit(unit), precision, true, out),
+            Type::Date => time::date(given.text()?, matches!(given, Given::Number(_)), out),
+            Type::Time(precision) => {
+                let unit = self.unit(times.unit.or(times.of_day));
+                time::time(given.text()?, unit, (precision, times.fractions), out)
+            }
+            Type::Timestamp(precision) => {
+                time::timestamp(given.text()?, self.unit(times.unit), (precision, times.fractions), false, out)
+            }
+            Type::Instant(precision) => {
+                time::timestamp(given.text()?, self.unit(times.unit), (precision, times.fractions), true, out)
+            }
         }
     }
 
@@ -183,6 +206,10 @@ fn uuid(text: &str, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
 
 fn bytes(text: &str, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
     use base64::Engine as _;
+    // The placeholder of a large value, as bytes.
+    if matches!(text, UNAVAILABLE_BASE64 | UNAVAILABLE_HEX) {
+        return Err(Misfit::Unavailable);
+    }
     if let Some(digits) = text.strip_prefix("\\x") {
         let is_hex = digits.len() % 2 == 0 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_hex {

@@ -3,6 +3,8 @@
 
 use std::io::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Canonical, Misfit};
 
 /// What a plain number counts.
@@ -35,6 +37,19 @@ impl Unit {
     }
 }
 
+/// What becomes of digits of a second that a column cannot hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fractions {
+    #[default]
+    Rounded,
+    /// MariaDB, and MySQL with `TIME_TRUNCATE_FRACTIONAL`.
+    CutOff,
+}
+
+/// Digits of a second, and what becomes of others.
+pub type Precision = (u8, Fractions);
+
 const DAY: i128 = 86_400_000_000_000;
 /// What Debezium writes for `infinity` and `-infinity`.
 const INFINITY: i64 = 9_223_372_036_825_200_000;
@@ -42,13 +57,17 @@ const MINUS_INFINITY: i64 = -9_223_372_036_832_400_000;
 /// 2000 in nanoseconds: PostgreSQL rounds away from it.
 const ORIGIN: i128 = 946_684_800_000_000_000;
 
-/// Days since 1970, or text; a time of day that is not midnight does not fit.
-pub fn date(text: &str, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
+/// Days since 1970, a number or its digits, or text; a time of day that is not midnight does not fit.
+pub fn date(text: &str, is_number: bool, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
     if let Some(special) = special(text) {
         out.extend_from_slice(special.as_bytes());
         return Ok(Canonical::Exact);
     }
+    let compact = |text: &str| days_of(number(&text[..4])?, number(&text[4..6])?, number(&text[6..])?);
+    // Eight digits in quotes are a date to every database, and no day of this or the next millennium by its number.
+    let is_compact = !is_number && text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit());
     let days = match text.parse::<i64>() {
+        Ok(_) if is_compact => compact(text).ok_or(Misfit::NoTime)?,
         Ok(days) => days,
         Err(_) => {
             let nanos = instant(text).ok_or(Misfit::NoTime)?;
@@ -64,7 +83,7 @@ pub fn date(text: &str, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
 }
 
 /// Since midnight in `unit`, or text.
-pub fn time(text: &str, unit: Unit, precision: u8, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
+pub fn time(text: &str, unit: Unit, precision: Precision, out: &mut Vec<u8>) -> Result<Canonical, Misfit> {
     let nanos = match text.parse::<i64>() {
         Ok(count) => i128::from(count) * unit.nanos(),
         Err(_) => clock(text.strip_suffix('Z').unwrap_or(text)).ok_or(Misfit::NoTime)?,
@@ -82,7 +101,7 @@ pub fn time(text: &str, unit: Unit, precision: u8, out: &mut Vec<u8>) -> Result<
 pub fn timestamp(
     text: &str,
     unit: Unit,
-    precision: u8,
+    precision: Precision,
     is_zoned: bool,
     out: &mut Vec<u8>,
 ) -> Result<Canonical, Misfit> {
@@ -126,19 +145,27 @@ fn special(text: &str) -> Option<&'static str> {
     }
 }
 
-/// To microseconds, rounded half away from zero at so many digits of a second.
-fn narrow(nanos: i128, precision: u8) -> (i128, Canonical) {
+/// To microseconds at so many digits of a second. PostgreSQL rounds twice: the text to microseconds, half to even, and these
+/// to the column's digits, half away from its year 2000.
+fn narrow(nanos: i128, (digits, fractions): Precision) -> (i128, Canonical) {
     // Numbers of 64 bits are divided far faster, and most times lie between 1677 and 2262.
     if let Ok(nanos) = i64::try_from(nanos)
-        && nanos % 10_i64.pow(9 - u32::from(precision.min(6))) == 0
+        && nanos % 10_i64.pow(9 - u32::from(digits.min(6))) == 0
     {
         return (i128::from(nanos / 1_000), Canonical::Exact);
     }
-    let step = 10_i128.pow(9 - u32::from(precision.min(6)));
+    let step = 10_i128.pow(9 - u32::from(digits.min(6)));
     let rest = nanos.rem_euclid(step);
-    let is_up = rest * 2 > step || (rest * 2 == step && nanos >= ORIGIN);
-    let rounded = nanos - rest + if is_up { step } else { 0 };
-    (rounded / 1_000, if rest == 0 { Canonical::Exact } else { Canonical::Narrowed })
+    let canonical = if rest == 0 { Canonical::Exact } else { Canonical::Narrowed };
+    if fractions == Fractions::CutOff {
+        return ((nanos - rest) / 1_000, canonical);
+    }
+    let (micros, rest) = (nanos.div_euclid(1_000), nanos.rem_euclid(1_000));
+    let micros = micros + i128::from(rest > 500 || (rest == 500 && micros % 2 != 0));
+    let step = step / 1_000;
+    let rest = micros.rem_euclid(step);
+    let is_up = rest * 2 > step || (rest * 2 == step && micros >= ORIGIN / 1_000);
+    (micros - rest + if is_up { step } else { 0 }, canonical)
 }
 
 /// Nanoseconds since 1970 of `2024-02-03`, `2024-02-03T04:05:06.7+01:00`, also with a blank for the T, and with BC.
@@ -157,7 +184,7 @@ fn instant(text: &str) -> Option<i128> {
     };
     let mut parts = date.split('-');
     let (year, month, day) = (number(parts.next()?)?, number(parts.next()?)?, number(parts.next()?)?);
-    if parts.next().is_some() || !(1..=12).contains(&month) {
+    if parts.next().is_some() {
         return None;
     }
     let year = if is_bc { 1 - year } else { year };
@@ -207,6 +234,9 @@ fn number(text: &str) -> Option<i64> {
 
 /// Days since 1970 in the proleptic Gregorian calendar; year 0 is 1 BC. After Howard Hinnant's `days_from_civil`.
 fn days_of(year: i64, month: i64, day: i64) -> Option<i64> {
+    if !(1..=12).contains(&month) {
+        return None;
+    }
     let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let length = match month {
         2 => 28 + i64::from(is_leap),
@@ -238,7 +268,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 
 /// Writes the date; what follows behind everything else in years before 1.
 fn write_date(days: i64, out: &mut Vec<u8>) -> Result<&'static str, Misfit> {
-    if days.abs() > 400_000_000 {
+    if days.unsigned_abs() > 400_000_000 {
         return Err(Misfit::OutOfRange);
     }
     let (year, month, day) = civil(days);
@@ -285,7 +315,7 @@ mod tests {
 
     fn said(text: &str, unit: Unit, precision: u8, is_zoned: bool) -> String {
         let mut out = Vec::new();
-        let canonical = timestamp(text, unit, precision, is_zoned, &mut out).unwrap();
+        let canonical = timestamp(text, unit, (precision, Fractions::Rounded), is_zoned, &mut out).unwrap();
         String::from_utf8(out).unwrap() + if canonical == Canonical::Narrowed { "~" } else { "" }
     }
 
@@ -299,6 +329,9 @@ mod tests {
             ("2024-01-01T01:00:00+01:00", 6, "2024-01-01 00:00:00"),
             ("2024-01-01T01:00:00-0330", 6, "2024-01-01 04:30:00"),
             ("2024-01-01T01:02:03.123456789Z", 6, "2024-01-01 01:02:03.123457~"),
+            ("2024-01-01T00:00:00.9994999", 3, "2024-01-01 00:00:01~"),
+            ("2024-01-01T00:00:00.0000005", 6, "2024-01-01 00:00:00~"),
+            ("2024-01-01T00:00:00.0000015", 6, "2024-01-01 00:00:00.000002~"),
             ("0044-03-15 12:00:00 BC", 6, "0044-03-15 12:00:00 BC"),
             ("12345-06-07 08:09", 6, "12345-06-07 08:09:00"),
             ("infinity", 6, "infinity"),
@@ -312,12 +345,25 @@ mod tests {
         assert_eq!(said("1704067200123456", Unit::Micros, 6, true), "2024-01-01 00:00:00.123456+00");
     }
 
+    /// As MariaDB 10.11 keeps `2024-01-01 00:00:00.7` in a `datetime`.
+    #[test]
+    fn mariadb_cuts_digits_off() {
+        let narrowed = |text: &str, digits| {
+            let mut out = Vec::new();
+            timestamp(text, Unit::Millis, (digits, Fractions::CutOff), false, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(narrowed("2024-01-01T00:00:00.7", 0), "2024-01-01 00:00:00");
+        assert_eq!(narrowed("1704067200999", 2), "2024-01-01 00:00:00.99");
+        assert_eq!(narrowed("1969-12-31T23:59:59.999999999", 6), "1969-12-31 23:59:59.999999");
+    }
+
     #[test]
     fn what_is_no_time_is_refused() {
         for text in ["", "2024-13-01", "2024-02-30", "2023-02-29", "2024-01-01T25:00", "2024-01-01T00:61", "x"] {
-            assert!(timestamp(text, Unit::Millis, 6, false, &mut Vec::new()).is_err(), "{text}");
+            assert!(timestamp(text, Unit::Millis, (6, Fractions::Rounded), false, &mut Vec::new()).is_err(), "{text}");
         }
-        assert!(date("2024-01-01T00:00:01", &mut Vec::new()).is_err(), "a date has no time of day");
+        assert!(date("2024-01-01T00:00:01", false, &mut Vec::new()).is_err(), "a date has no time of day");
     }
 
     #[test]
@@ -327,8 +373,14 @@ mod tests {
             assert_eq!(days_of(year, month, day), Some(days), "{year}-{month}-{day}");
         }
         let mut out = Vec::new();
-        date("19723", &mut out).unwrap();
+        date("19723", false, &mut out).unwrap();
         assert_eq!(out, b"2024-01-01");
+        out.clear();
+        date("20240229", false, &mut out).unwrap();
+        assert_eq!(out, b"2024-02-29");
+        for text in ["20241301", "20230229", "-9223372036854775808", "9223372036854775807"] {
+            assert!(date(text, false, &mut out).is_err(), "{text}");
+        }
     }
 
     /// Against the formatting machinery, and the division of wider numbers.
@@ -338,7 +390,7 @@ mod tests {
             let (year, month, day) = civil(days);
             let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
             let mut out = Vec::new();
-            date(&days.to_string(), &mut out).unwrap();
+            date(&days.to_string(), true, &mut out).unwrap();
             assert_eq!(String::from_utf8(out).unwrap(), format!("{year:04}-{month:02}-{day:02}{era}"));
             // Far in the past and the future nanoseconds take more than 64 bits.
             let clock = days.rem_euclid(86_400);
@@ -357,7 +409,7 @@ mod tests {
             ("3723500", Unit::Millis, "01:02:03.5"),
         ] {
             let mut out = Vec::new();
-            time(text, unit, 6, &mut out).unwrap();
+            time(text, unit, (6, Fractions::Rounded), &mut out).unwrap();
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
         }
     }

@@ -320,6 +320,7 @@ mod tests {
                 column("at", Type::Instant(6)),
                 column("day", Type::Date),
             ],
+            ..Shape::default()
         }
     }
 

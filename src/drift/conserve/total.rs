@@ -184,7 +184,7 @@ mod tests {
             column("currency", Type::Text),
             column("at", Type::Timestamp(6)),
         ];
-        let shape = Shape { keys: vec![column("id", Type::Integer)], values };
+        let shape = Shape { keys: vec![column("id", Type::Integer)], values, ..Shape::default() };
         text.parse::<Law>().unwrap().bind(&shape).unwrap()
     }
 

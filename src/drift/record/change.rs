@@ -79,7 +79,7 @@ impl Parser<'_> {
             self.key_of_members(&members, &mut before).is_ok() && before.texts().eq(spans.texts().take(keys));
         for (index, column) in self.shape.values.iter().enumerate() {
             let given = members.given(keys + index).filter(|_| is_whole).and_then(Result::ok);
-            let written = given.and_then(|given| column.ty.canonical(&given, self.unit, &mut before.bytes).ok());
+            let written = given.and_then(|given| column.ty.canonical(&given, self.times, &mut before.bytes).ok());
             is_whole = written.is_some();
             before.end(written.is_none_or(|canonical| canonical == Canonical::Null));
         }

@@ -18,6 +18,8 @@ pub struct Envelope<'a> {
     #[serde(borrow, default)]
     source: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    ts_ms: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     payload: Option<&'a RawValue>,
 }
 
@@ -138,8 +140,18 @@ impl<'a> Envelope<'a> {
         }
     }
 
+    /// Without an operation: a heartbeat, a change of the schema, the begin or end of a transaction.
+    pub fn is_of_connector(&self) -> bool {
+        self.ts_ms.is_some()
+    }
+
     pub fn source(&self) -> Option<Source> {
         self.of_source()
+    }
+
+    /// Which one wrote the event.
+    pub fn connector(&self) -> Option<&'a str> {
+        self.of_source::<Places<'a>>()?.connector
     }
 
     pub fn origin(&self) -> Origin {

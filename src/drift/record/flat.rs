@@ -1,7 +1,7 @@
 //! The members of an object that is written the usual way: without blanks, escapes, exponents or anything nested. It is most
 //! records, and costs a third of what a parser does for any JSON. Whatever else comes is left to that parser.
 
-use super::Slots;
+use super::members::{Slots, place_of};
 use crate::drift::canon::json::end_of_plain;
 use crate::drift::shape::{Column, Shape};
 
@@ -59,7 +59,7 @@ fn named(text: &str, at: usize, shape: &Shape, next: usize) -> Option<(Option<us
     }
     let end = end_of_plain(bytes, at + 1)?;
     let name = &text[at + 1..end];
-    let index = super::place_of(shape, name, next);
+    let index = place_of(shape, name, next);
     let is_known = bytes.get(end + 1) == Some(&b':') && (index.is_some() || !matches!(name, "payload" | "__deleted"));
     is_known.then_some((index, end + 2))
 }

@@ -6,6 +6,7 @@ fn shape() -> Shape {
     Shape {
         keys: vec![column("id", Type::Integer)],
         values: vec![column("amount", Type::Decimal(Some(2))), column("note", Type::Text)],
+        ..Shape::default()
     }
 }
 

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
-use crate::audit::drift::DriftSummary;
+use crate::audit::drift::{Cut, DriftSummary};
+use crate::audit::verdict::Unread;
 use crate::drift::digest::{Digest, bucket_of};
 use crate::drift::fold::{Fold, State, certain};
 use crate::drift::sums::Sums;
-use crate::drift::{DriftError, Part, note};
+use crate::drift::topic::Read;
+use crate::drift::{DriftError, Part, Settings, note};
 
 /// The sums of what is certain, and the keys of which it is not.
 pub fn sums_of(
@@ -61,4 +63,44 @@ pub fn in_flight_suspects(open: &FxHashMap<u64, State>, rows: &[Digest]) -> BTre
         _ => false,
     };
     open.iter().filter(is_suspect).map(|(key, _)| *key).collect()
+}
+
+/// Partitions of which nothing must be in the table, or of which nobody can tell what must.
+pub fn unjudged(settings: &Settings, cuts: &[Cut], read: &Read) -> Vec<Unread> {
+    let part = |cut: &Cut| {
+        let coverage = read.coverage.iter().find(|coverage| coverage.partition == cut.partition)?;
+        let start = coverage.from + coverage.holes.expired as i64;
+        let (until, why) = match cut.settled {
+            0 if coverage.records > 0 && start == 0 => match settings.group {
+                Some(_) => (coverage.until, "the group has committed nothing of it yet"),
+                None => (coverage.until, "all of its records are younger than the settle time"),
+            },
+            settled if settled < start => (start, "these records expired before the group had committed them"),
+            _ => return None,
+        };
+        Some(Unread {
+            topic: coverage.topic.clone(),
+            partition: Some(cut.partition),
+            from: Some(cut.settled),
+            until: Some(until),
+            why: why.to_owned(),
+        })
+    };
+    cuts.iter().filter_map(part).collect()
+}
+
+/// Partitions of which the group has passed records that are not committed: it reads them, and nobody can say here what they are.
+pub fn unreadable_yet(settings: &Settings, cuts: &[Cut], read: &Read) -> Vec<Unread> {
+    let part = |cut: &Cut| {
+        let coverage = read.coverage.iter().find(|coverage| coverage.partition == cut.partition)?;
+        let stable = coverage.until - coverage.holes.unstable as i64;
+        (settings.group.is_some() && cut.settled > stable).then(|| Unread {
+            topic: coverage.topic.clone(),
+            partition: Some(cut.partition),
+            from: Some(stable),
+            until: Some(cut.settled),
+            why: "the group has passed these records of a transaction that is still open".to_owned(),
+        })
+    };
+    cuts.iter().filter_map(part).collect()
 }

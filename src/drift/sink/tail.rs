@@ -69,6 +69,7 @@ pub struct Tail {
     next_comparison: Instant,
     next_last_look: Instant,
     is_trimmed: bool,
+    has_unusable: bool,
     /// What the last round could not read.
     unread: Vec<Unread>,
     coverage: Vec<Coverage>,
@@ -107,6 +108,7 @@ impl Tail {
             next_comparison: Instant::now(),
             next_last_look: Instant::now(),
             is_trimmed: false,
+            has_unusable: false,
             unread: Vec::new(),
             coverage: Vec::new(),
             findings: BTreeMap::new(),
@@ -250,7 +252,9 @@ impl Tail {
         for part in &read.coverage {
             let left = part.holes.unstable + part.holes.unfetched;
             positions.insert(part.partition, part.until - left as i64);
-            if part.holes.unfetched == 0 && part.holes.unreadable == 0 {
+            // A group that reads what is not committed may have written more than can be read here.
+            let is_readable = settled.below(part.partition) <= part.until - part.holes.unstable as i64;
+            if is_readable && part.holes.unfetched == 0 && part.holes.unreadable == 0 {
                 sound.insert(part.partition);
             }
         }
@@ -284,7 +288,8 @@ impl Tail {
 
     fn finding(&self, key: &Key, verdict: &Verdict, stores: &Stores<'_>) -> Option<Finding> {
         let finding = Difference::of(key, verdict)?.finding(&self.settings, stores);
-        Some(say::with_records(finding, &self.place.topic, verdict))
+        let finding = say::with_records(finding, &self.place.topic, verdict);
+        Some(say::graded(finding, verdict, self.queue.history(key), self.has_unusable))
     }
 
     /// Over all parts.

@@ -20,7 +20,9 @@ use crate::wire::Record;
 
 /// Keys in flight whose texts are kept.
 const MOST_IN_FLIGHT: usize = 1_000_000;
-/// Records listed that say nothing of any key.
+/// Records that say nothing of any key.
+pub const UNUSABLE: &str = "unusable-record";
+/// Such records listed.
 const SAMPLES: usize = 10;
 
 /// Folds records.
@@ -47,11 +49,13 @@ impl Take for FoldTake<'_> {
             Ok(Some(said)) => said,
             Ok(None) => return Ok(()),
             Err(why) => {
-                note(&mut self.taken.unusable, "unusable-record", 1);
+                note(&mut self.taken.unusable, UNUSABLE, 1);
                 self.sample(partition, record.offset, &why);
                 return Ok(());
             }
         };
+        self.taken.used += 1;
+        self.taken.rows += u64::from(says == Says::Row);
         let (key, said) = match says {
             Says::Row => {
                 let digest = self.method.of(&self.spans, self.keys);
@@ -160,6 +164,9 @@ pub struct Taken {
     pub in_flight: FxHashMap<u64, Vec<String>>,
     /// Records that say nothing of any key, by reason.
     unusable: BTreeMap<String, u64>,
+    /// Records that say something of a key, and those of them that are whole rows.
+    used: u64,
+    rows: u64,
     pub samples: Vec<String>,
     relaxed: Relaxed,
     pub images: Lines,
@@ -174,6 +181,8 @@ impl Taken {
     pub fn add(&mut self, other: Taken) {
         self.in_flight.extend(other.in_flight);
         self.images.add(other.images);
+        self.used += other.used;
+        self.rows += other.rows;
         for (reason, count) in other.unusable {
             note(&mut self.unusable, &reason, count);
         }
@@ -185,6 +194,28 @@ impl Taken {
     /// The texts of these keys, as far as they were kept.
     pub fn texts(&self, open: &FxHashMap<u64, State>) -> Vec<Vec<String>> {
         open.keys().filter_map(|key| self.in_flight.get(key).cloned()).collect()
+    }
+
+    /// Why nothing can be said, where the topic has records and none of them tells a row as it was asked for.
+    pub fn useless(&self, shape: &Shape) -> Option<String> {
+        let unusable: u64 = self.unusable.values().sum();
+        if self.used == 0 && unusable > 0 {
+            let records = crate::report::plural(unusable, "record");
+            let first = self.samples.first().map(|sample| format!(" ({sample})")).unwrap_or_default();
+            return Some(format!(
+                "none of its {records} says anything of a row{first}; are value=… and key=… as they should be?"
+            ));
+        }
+        let is_absent =
+            self.rows > 0 && !shape.values.is_empty() && self.relaxed.absent.iter().all(|n| *n == self.rows);
+        is_absent.then(|| {
+            let columns: Vec<&str> = shape.values.iter().map(|column| column.name.as_str()).collect();
+            format!(
+                "none of its {} has a member of the columns {}; events of Debezium's are read with value=debezium",
+                crate::report::plural(self.rows, "record"),
+                columns.join(", ")
+            )
+        })
     }
 
     /// What was let pass, by column, and what could not be used.

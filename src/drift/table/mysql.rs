@@ -19,6 +19,7 @@ use self::statement::{SqlColumn, Statements, quoted};
 use super::stream::{self, Scan};
 use super::{Chosen, Limits, Table};
 use crate::drift::canon::Type;
+use crate::drift::canon::time::Fractions;
 use crate::drift::cells::{Cell, Cells, PARTS};
 use crate::drift::conserve::law::Bound;
 use crate::drift::conserve::total::Totals;
@@ -75,6 +76,12 @@ impl Mysql {
     fn settle(&mut self, limits: &Limits) -> Result<(), DriftError> {
         let version: Option<String> = self.conn.query_first("SELECT version()").map_err(|error| self.wrong(&error))?;
         self.is_mariadb = version.is_some_and(|version| version.contains("MariaDB"));
+        // As the server's own setting is; whoever writes the table may have said otherwise.
+        let modes: Option<String> =
+            self.conn.query_first("SELECT @@global.sql_mode").map_err(|error| self.wrong(&error))?;
+        let has = |mode: &str| modes.as_deref().is_some_and(|modes| modes.contains(mode));
+        let is_cut_off = if self.is_mariadb { !has("TIME_ROUND_FRACTIONAL") } else { has("TIME_TRUNCATE_FRACTIONAL") };
+        self.shape.fractions = if is_cut_off { Fractions::CutOff } else { Fractions::Rounded };
         let timeout = limits.statement_timeout.unwrap_or_default();
         let timeout = match self.is_mariadb {
             true => format!("max_statement_time = {:.3}", timeout.as_secs_f64()),

@@ -1,6 +1,7 @@
 //! A table in PostgreSQL: one repeatable-read snapshot, and answers by the statements beside it. `catalogue`: what it consists of.
 
 mod catalogue;
+pub mod holds;
 pub mod pace;
 mod packed;
 mod repair;
@@ -8,6 +9,7 @@ mod replicas;
 mod texts;
 mod totals;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,7 +113,7 @@ impl Postgres {
         let settings = format!(
             "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'iso_8601'; SET extra_float_digits = 1; \
              SET bytea_output = 'hex'; SET client_encoding = 'UTF8'; SET default_transaction_read_only = on; \
-             SET statement_timeout = {timeout}; SET jit = off; SET search_path = pg_catalog, public; \
+             SET statement_timeout = {timeout}; SET jit = off; SET row_security = off; SET search_path = pg_catalog, public; \
              SELECT set_config('work_mem', '64MB', false) WHERE pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('64MB')"
         );
         self.client.batch_execute(&settings).map_err(|error| self.wrong(&error))?;
@@ -287,6 +289,7 @@ impl Table for Postgres {
     }
 
     fn rows(&mut self, keys: &[Vec<String>]) -> Result<Vec<Row>, DriftError> {
+        let wanted: HashSet<&Vec<String>> = keys.iter().collect();
         let (keys, foreign) = self.split(keys);
         let mut rows = match foreign.is_empty() {
             true => Vec::new(),
@@ -294,12 +297,15 @@ impl Table for Postgres {
         };
         let statement = self.statements.rows();
         self.asked(&keys, |table, values| table.texts(&statement, values, &mut rows))?;
+        // A cast may round, and give the row of another key.
+        rows.retain(|row| wanted.contains(&row.keys));
         Ok(rows)
     }
 
     fn digests_of(&mut self, keys: &[Vec<String>]) -> Result<Vec<Digest>, DriftError> {
-        let (keys, foreign) = self.split(keys);
         let method = self.statements.method;
+        let wanted: HashSet<u64> = method.keys(keys).into_iter().collect();
+        let (keys, foreign) = self.split(keys);
         let mut digests = match foreign.is_empty() {
             true => Vec::new(),
             false => method.of_rows(&self.rows_by_hash(&method.keys(foreign))?),
@@ -309,6 +315,7 @@ impl Table for Postgres {
             digests.append(&mut table.digests_by(&statement, values)?);
             Ok(())
         })?;
+        digests.retain(|digest| wanted.contains(&digest.key));
         Ok(digests)
     }
 

@@ -1,5 +1,6 @@
 //! The statements a PostgreSQL table is read with. They read, and nothing else: no extension, no temporary table.
 
+use super::postgres::holds::cast;
 use super::postgres::pace::Blocks;
 use crate::drift::Part;
 use crate::drift::canon::Type;
@@ -233,7 +234,7 @@ impl Statements {
         let names: Vec<String> = (1..=self.keys.len()).map(|number| format!("k{number}")).collect();
         let cast = |(key, name): (&SqlColumn, &String)| match (key.is_exact, key.ty) {
             (true, Type::Bytes) => format!("decode({name}, 'hex')"),
-            (true, _) => format!("{name}::{}", key.sql_type),
+            (true, _) => format!("{name}::{}", cast(&key.sql_type)),
             (false, _) => name.clone(),
         };
         let casts: Vec<String> = self.keys.iter().zip(&names).map(cast).collect();

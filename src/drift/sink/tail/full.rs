@@ -12,7 +12,8 @@ use crate::drift::conserve::law;
 use crate::drift::cut::Sight;
 use crate::drift::follow::queue::Key;
 use crate::drift::history::{self, HistoryTake};
-use crate::drift::sink::{Bracket, Look, Sink, unjudged};
+use crate::drift::sink::state::{unjudged, unreadable_yet};
+use crate::drift::sink::{Bracket, Look, Sink};
 use crate::drift::table::Table;
 use crate::drift::topic::Read;
 use crate::drift::witness::Witness;
@@ -66,11 +67,13 @@ impl Tail {
         let shape = table.shape().clone();
         let taker =
             || HistoryTake::new(Some(hashes), Witness::new(&shape, &place, &sight), shape.keys.len(), sink.method);
-        let (read, takers) = opened.read(progress, taker)?;
+        let (mut read, takers) = opened.read(progress, taker)?;
+        self.has_unusable = takers.iter().any(|taker| taker.unusable > 0);
         let mut histories = history::merge(takers.into_iter().map(|taker| taker.histories).collect());
         let rows = sink.rows(table, hashes, &histories)?;
         table.end()?;
         self.bytes += read.bytes;
+        read.unread.extend(unreadable_yet(&settings, &cuts, &read));
         self.note(read.findings);
         if !read.unread.is_empty() || progress.is_stopped() {
             self.unread = read.unread;

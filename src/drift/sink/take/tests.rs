@@ -13,7 +13,8 @@ fn doubted(events: &[(u64, &str, &str)]) -> Vec<i64> {
 /// The same, each from a server of its own.
 fn doubted_of(events: &[((u64, &str, &str), &str)]) -> Vec<i64> {
     let column = |name: &str, ty| Column { name: name.to_owned(), ty, is_nullable: true };
-    let shape = Shape { keys: vec![column("id", Type::Integer)], values: vec![column("note", Type::Text)] };
+    let shape =
+        Shape { keys: vec![column("id", Type::Integer)], values: vec![column("note", Type::Text)], ..Shape::default() };
     let Ok(Place::Topic(place)) = "kafka://b/t?value=debezium".parse() else { panic!("it is a topic") };
     let (sight, fold) = (Sight::Offsets(Settled::default()), Fold::new(0));
     let mut taker = FoldTake::new(&shape, &place, &sight, &fold, Method::Chain, Part::WHOLE).with_befores(true);

@@ -47,7 +47,11 @@ pub fn open(login: &Login, place: &MysqlPlace) -> Result<Conn, Error> {
         // Else a server on this machine would be reached through its socket, not where the URL says.
         .prefer_socket(false)
         .connect_attrs(Some(HashMap::from([("program_name", "sordini")])))
-        .tcp_connect_timeout(Some(PATIENCE));
+        .tcp_connect_timeout(Some(PATIENCE))
+        // A host that is gone without a word is noticed, however long a statement may take.
+        .tcp_keepalive_time_ms(Some(60_000))
+        .tcp_keepalive_probe_interval_secs(Some(10))
+        .tcp_keepalive_probe_count(Some(6));
     if place.tls == TlsMode::Disable {
         return Conn::new(options);
     }

@@ -3,7 +3,7 @@
 use ::mysql::Value;
 
 use crate::drift::Part;
-use crate::drift::canon::{Type, hex, json, number};
+use crate::drift::canon::{Type, float, hex, json};
 use crate::drift::cells::PART_BITS;
 use crate::drift::digest::BUCKETS;
 use crate::drift::sums::{FINER_BITS, SAMPLED};
@@ -201,7 +201,7 @@ fn clock(name: &str, digits: u8) -> String {
 
 fn float_text(text: &str, is_single: bool) -> String {
     let mut out = Vec::new();
-    match number::float(text, is_single, &mut out) {
+    match float::float(text, is_single, &mut out) {
         Ok(_) => String::from_utf8_lossy(&out).into_owned(),
         Err(_) => text.to_owned(),
     }

@@ -54,11 +54,11 @@ impl Postgres {
     fn columns(&mut self, oid: u32) -> Result<Vec<Found<SqlColumn>>, DriftError> {
         let statement = "\
             SELECT a.attname::text, a.attnotnull, b.typname::text, b.typtype::text, \
-                   CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, \
-                   coalesce(c.collisdeterministic, true), format_type(a.atttypid, a.atttypmod), b.typcategory::text, \
-                   coalesce(to_jsonb(a)->>'attgenerated', '') <> '', coalesce(to_jsonb(a)->>'attidentity', '') = 'a' \
+                   m.modifier, coalesce(c.collisdeterministic, true), format_type(b.oid, m.modifier), b.typcategory::text, \
+                   a.attgenerated <> '', a.attidentity = 'a' \
             FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
             JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END \
+            CROSS JOIN LATERAL (SELECT CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END AS modifier) m \
             LEFT JOIN pg_collation c ON c.oid = a.attcollation \
             WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
         let rows = self.client.query(statement, &[&oid]).map_err(|error| self.wrong(&error))?;
@@ -91,8 +91,9 @@ impl Postgres {
     fn unique_key(&mut self, oid: u32) -> Result<Vec<String>, DriftError> {
         let statement = "\
             SELECT array_agg(a.attname::text ORDER BY array_position(i.indkey::int2[], a.attnum)) \
-            FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) \
-            WHERE i.indrelid = $1 AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL \
+            FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid \
+              AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1]) \
+            WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
             GROUP BY i.indexrelid, i.indisprimary HAVING bool_and(a.attnotnull) ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1";
         let rows = self.client.query(statement, &[&oid]).map_err(|error| self.wrong(&error))?;
         match rows.first() {

@@ -4,6 +4,7 @@ use ::postgres::fallible_iterator::FallibleIterator as _;
 use ::postgres::types::ToSql;
 
 use super::Postgres;
+use super::holds::holds;
 use crate::drift::DriftError;
 use crate::drift::shape::Row;
 
@@ -54,8 +55,13 @@ impl Postgres {
         Ok(())
     }
 
-    /// A database of another encoding may not even be asked for a text that it cannot hold: those come second.
+    /// Keys that may be asked for. Those that no row can have are left out; a database of another encoding may not even be asked
+    /// for a text that it cannot hold, and such keys come second.
     pub(super) fn split<'k>(&self, keys: &'k [Vec<String>]) -> (Vec<&'k Vec<String>>, Vec<&'k Vec<String>>) {
-        keys.iter().partition(|key| self.statements.is_utf8 || key.iter().all(|text| text.is_ascii()))
+        let columns = &self.statements.keys;
+        let is_possible =
+            |key: &&Vec<String>| columns.iter().zip(*key).all(|(column, text)| holds(&column.sql_type, text));
+        let is_utf8 = self.statements.is_utf8;
+        keys.iter().filter(is_possible).partition(|key| is_utf8 || key.iter().all(|text| text.is_ascii()))
     }
 }

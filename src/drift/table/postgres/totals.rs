@@ -110,7 +110,11 @@ mod tests {
             source: Source::Given,
         };
         let column = |(name, ty): (&str, Type)| Column { name: name.to_owned(), ty, is_nullable: true };
-        let shape = Shape { keys: vec![column(types[0])], values: types[1..].iter().copied().map(column).collect() };
+        let shape = Shape {
+            keys: vec![column(types[0])],
+            values: types[1..].iter().copied().map(column).collect(),
+            ..Shape::default()
+        };
         let statements = Statements {
             table: "\"t\"".to_owned(),
             keys: vec![sql(types[0])],

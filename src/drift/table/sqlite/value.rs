@@ -3,7 +3,7 @@
 use rusqlite::types::ValueRef;
 
 use crate::drift::canon::time::Unit;
-use crate::drift::canon::{Canonical, Given, Misfit, Type, hex};
+use crate::drift::canon::{Canonical, Given, Misfit, Times, Type, hex};
 
 #[derive(Clone, Debug)]
 pub struct SqlColumn {
@@ -46,8 +46,8 @@ impl SqlColumn {
 
     /// Whether the value is one of the column's type, to the last digit.
     fn fits(&self, given: &Given<'_>, out: &mut Vec<u8>) -> bool {
-        let unit = Some(self.time.unwrap_or(Unit::Seconds));
-        let canonical: Result<Canonical, Misfit> = self.ty.canonical(given, unit, out);
+        let times = Times { unit: Some(self.time.unwrap_or(Unit::Seconds)), ..Times::default() };
+        let canonical: Result<Canonical, Misfit> = self.ty.canonical(given, times, out);
         canonical == Ok(Canonical::Exact)
     }
 
@@ -55,7 +55,7 @@ impl SqlColumn {
         let from = out.len();
         let mut double = Vec::new();
         // A float's own text never fails.
-        let _ = Type::Double.canonical(&Given::Number(&format!("{number:e}")), None, &mut double);
+        let _ = Type::Double.canonical(&Given::Number(&format!("{number:e}")), Times::default(), &mut double);
         let text = String::from_utf8_lossy(&double).into_owned();
         let is_one = match self.ty {
             // Times are no Julian days here.
