@@ -220,6 +220,12 @@ fn compare(settings: &Settings, progress: &Arc<Progress>) -> Result<Report, Drif
         table.report_to(progress);
         Ok::<_, DriftError>(table)
     };
+    let has_topic = matches!(settings.first, Place::Topic(_)) && !settings.is_mirror();
+    if let Some(group) = settings.group.as_ref().filter(|_| !has_topic) {
+        return Err(DriftError::Pair(format!(
+            "--group {group} is the consumer group that writes a topic into a table; these stores have none"
+        )));
+    }
     match (&settings.first, &settings.second) {
         (Place::Topic(source), Place::Topic(copy)) => mirror::compare(settings, source, copy, progress),
         (Place::Topic(topic), table) => sink::compare(settings, topic, &mut *open(table)?, progress),

@@ -36,7 +36,7 @@ pub enum Says {
 pub enum Unusable {
     #[error("the record has no key")]
     NoKey,
-    #[error("its {0} does not parse as JSON")]
+    #[error("its {0} is no JSON object")]
     NoJson(&'static str),
     #[error("its key has no member \"{0}\"")]
     KeyMember(String),

@@ -109,19 +109,19 @@ impl RepairFile {
     fn statements(&self, table: &dyn Table, summary: &DriftSummary, fixes: &[Fix]) -> Result<String, DriftError> {
         let Some(head) = table.repair_head() else {
             return Err(DriftError::Pair(format!(
-                "--repair writes no statements for {}: what its columns hold has no one text; write .jsonl, or repair it by hand",
+                "--repair writes no statements for {}: what its columns hold has no one text; behind a topic write .jsonl, or repair it by hand",
                 table.name()
             )));
         };
         let mut text = format!(
-            "-- {} brought to what {} says: {} of keys that differ.\n\
+            "-- {} brought to what {} says: {}.\n\
              -- Each statement changes its row only while it is as it was found; one that changes no row was overtaken.\n\
              -- Columns that were not compared stay as they are, and have their defaults in rows that are inserted.\n\
              -- All of it is one transaction: a value that a column does not take undoes everything.\n\
              {head}\n",
             one_line(table.name()),
             one_line(&summary.first),
-            crate::report::plural(fixes.len() as u64, "statement"),
+            crate::report::plural(fixes.len() as u64, "finding"),
         );
         // A row that goes may stand in the way of one that comes.
         let (first, then): (Vec<&Fix>, Vec<&Fix>) = fixes.iter().partition(|fix| fix.deletes());

@@ -189,20 +189,29 @@ pub fn changes(columns: &Map<String, Value>) -> String {
     columns.iter().map(change).collect::<Vec<_>>().join(", ")
 }
 
-/// A value in a sentence: without characters that a terminal would obey, and short.
+/// A value in a sentence: without characters that a terminal would obey, and short. Blanks that nobody would see are shown.
 pub fn quoted(value: &Value) -> String {
-    match value.as_str() {
-        None => "null".to_owned(),
-        Some("") => "\"\"".to_owned(),
-        Some(text) => {
-            let short: String = text.chars().take(QUOTED).flat_map(char::escape_debug).collect();
-            match text.chars().count() > QUOTED {
-                true => format!("{short}…"),
-                // Else nobody sees the blank.
-                false if text.starts_with(' ') || text.ends_with(' ') => format!("\"{short}\""),
-                false => short,
-            }
+    let Some(text) = value.as_str() else { return "null".to_owned() };
+    let short: Vec<char> = text.chars().take(QUOTED).collect();
+    let is_cut = text.chars().nth(QUOTED).is_some();
+    let is_hidden = |at: usize| {
+        let is_blank = |at: Option<usize>| at.and_then(|at| short.get(at)).is_none_or(|other| *other == ' ');
+        short[at] == ' '
+            && (is_blank(at.checked_sub(1)) || (is_blank(Some(at + 1)) && !(is_cut && at + 1 == short.len())))
+    };
+    let mut shown = String::new();
+    for (at, character) in short.iter().enumerate() {
+        match character {
+            ' ' if is_hidden(at) => shown.push('\u{2423}'),
+            '"' | '\'' | '\\' => shown.push(*character),
+            _ => shown.extend(character.escape_debug()),
         }
+    }
+    match text {
+        // Else it would be no text.
+        "" | "null" => format!("\"{text}\""),
+        _ if is_cut => format!("{shown}…"),
+        _ => shown,
     }
 }
 
@@ -290,6 +299,10 @@ fn note_of_claim(settings: &Settings, summary: &DriftSummary) -> Option<String> 
              told for certain; what is no younger than its last records is taken to have arrived"
                 .to_owned()
         }
+        (Claim::Heuristic, None, _) if !matches!(settings.first, Place::Topic(_)) => format!(
+            "heuristic: nothing ties the snapshots of two tables together; what differed was read again after {}",
+            humantime::format_duration(settings.settle)
+        ),
         (Claim::Heuristic, None, _) => format!(
             "heuristic: no --group tells how far the writer is; records older than {} are taken to have arrived",
             humantime::format_duration(settings.settle)
@@ -339,4 +352,27 @@ fn notes(settings: &Settings, summary: &DriftSummary, is_empty: bool) -> Vec<Str
         notes.push(format!("{count} values of {column} were rounded to what the column can hold"));
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_in_a_sentence_shows_what_it_is() {
+        for (value, shown) in [
+            (json!(null), "null"),
+            (json!("null"), "\"null\""),
+            (json!(""), "\"\""),
+            (json!("a b"), "a b"),
+            (json!("a  b"), "a␣␣b"),
+            (json!(" a "), "␣a␣"),
+            (json!("it's \"so\" \\"), "it's \"so\" \\"),
+            (json!("a\u{1b}[0m\n"), "a\\u{1b}[0m\\n"),
+        ] {
+            assert_eq!(quoted(&value), shown);
+        }
+        let long = format!("{} y", "x".repeat(QUOTED - 1));
+        assert_eq!(quoted(&json!(long)), format!("{} …", "x".repeat(QUOTED - 1)));
+    }
 }

@@ -99,7 +99,7 @@ fn the_statements_repair_what_has_not_moved_since() {
     // A script may rely on the file.
     let (said, text) = drifted.repair("none.sql", &[]);
     said.must_exit(0);
-    assert!(text.contains("0 statements"), "{text}");
+    assert!(text.contains("0 findings"), "{text}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What cannot be compared is said in clear words, and is never "no drift".
 
+use sordini_lab::Record;
+
 use crate::common::{Pair, drift};
 
 #[test]
@@ -214,4 +216,92 @@ fn what_would_be_done_is_explained() {
     for statement in statements.iter().filter(|statement| !statement.contains('$')) {
         client.query(*statement, &[]).unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
+}
+
+/// The topic was given more partitions, and nobody orders records of two of them but their times.
+#[test]
+fn a_key_that_moved_to_another_partition_is_held_against_its_last_version() {
+    let pair = Pair::new("moved", 2);
+    let mut client = pair.table("id int PRIMARY KEY, v int");
+    let producer = pair.kafka.producer(&[]);
+    for (partition, version) in [(0, 1), (1, 2)] {
+        for key in 1..=20 {
+            let record = Record::new(&pair.name, partition).key(key.to_string()).value(format!("{{\"v\":{version}}}"));
+            producer.send(&record);
+        }
+        producer.flush();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    pair.commit_all();
+    client.batch_execute("INSERT INTO items SELECT i, 2 FROM generate_series(1, 20) i").expect("rows");
+    pair.audit(&[]).must_exit(0);
+    client.batch_execute("UPDATE items SET v = 1 WHERE id < 4; UPDATE items SET v = 9 WHERE id = 4").expect("drift");
+    let said = pair.audit(&[]);
+    said.must_exit(3);
+    let wanted = [("differs", "4"), ("stale", "1"), ("stale", "2"), ("stale", "3")];
+    assert_eq!(said.drift(), wanted.map(|(kind, key)| (kind.to_owned(), key.to_owned())));
+    assert!(said.findings.iter().all(|finding| finding["grade"] == "possible"), "{:#?}", said.findings);
+    assert_eq!(said.drift_summary()["in_flight"], 0);
+}
+
+/// A topic that is read otherwise than it is written is not judged.
+#[test]
+fn a_topic_that_is_read_the_wrong_way_is_not_judged() {
+    let pair = Pair::new("wrong_way", 1);
+    let mut client = pair.table("id int PRIMARY KEY, a text");
+    let producer = pair.kafka.producer(&[]);
+    (1..=3).for_each(|key| producer.send(&pair.record(key, Some("{\"a\":\"x\"}"))));
+    producer.flush();
+    pair.commit_all();
+    client.batch_execute("INSERT INTO items VALUES (1, 'x'), (2, 'x'), (3, 'x')").expect("rows");
+    pair.audit(&[]).must_exit(0);
+    let (topic, table, group) = (pair.topic_url("?value=debezium"), pair.table_url(""), pair.group());
+    let said = drift(&[&topic, &table, "--group", &group]);
+    said.must_exit(2);
+    assert_eq!(said.findings, Vec::<serde_json::Value>::new());
+    assert!(said.summary.to_string().contains("no event of Debezium's"), "{:#}", said.summary);
+    client.batch_execute("ALTER TABLE items RENAME a TO b; UPDATE items SET b = NULL").expect("another name");
+    let said = pair.audit(&[]);
+    said.must_exit(2);
+    assert!(
+        said.summary.to_string().contains("none of its 3 records has a member of the columns b"),
+        "{:#}",
+        said.summary
+    );
+}
+
+/// As Connect writes a key that is no struct; and one record that says nothing of any key.
+#[test]
+fn a_bare_key_may_be_wrapped_and_what_says_nothing_proves_nothing() {
+    let pair = Pair::new("wrapped", 1);
+    let mut client = pair.table("id int PRIMARY KEY, a text");
+    let producer = pair.kafka.producer(&[]);
+    let send = |key: &str| producer.send(&Record::new(&pair.name, 0).key(key).value("{\"a\":\"x\"}"));
+    send("{\"schema\":{\"type\":\"int32\",\"optional\":false},\"payload\":1}");
+    send("{\"id\":2}");
+    producer.flush();
+    pair.commit_all();
+    client.batch_execute("INSERT INTO items VALUES (1, 'x'), (2, 'x')").expect("rows");
+    pair.audit(&[]).must_exit(0);
+    send("{\"other\":3}");
+    producer.flush();
+    pair.commit_all();
+    client.batch_execute("INSERT INTO items VALUES (3, 'x'); UPDATE items SET a = 'y' WHERE id = 2").expect("drift");
+    let said = pair.audit(&[]);
+    said.must_exit(1);
+    let grades: Vec<_> =
+        said.findings.iter().map(|finding| (finding["kind"].clone(), finding["grade"].clone())).collect();
+    assert_eq!(grades, [("extra".into(), "possible".into()), ("differs".into(), "proven".into())]);
+}
+
+#[test]
+fn rows_that_a_policy_hides_are_not_missing() {
+    let pair = Pair::new("hidden_rows", 1);
+    let mut client = pair.two_rows();
+    client
+        .batch_execute("ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON items USING (id < 2)")
+        .expect("a policy");
+    let said = pair.audit(&[]);
+    assert_eq!(said.exit, 2, "{:#?}", said.findings);
+    assert!(said.err.contains("BYPASSRLS"), "{}", said.err);
 }

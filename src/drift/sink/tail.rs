@@ -189,7 +189,14 @@ impl Tail {
             Some(commits) => commits,
             none => none.insert(Commits::connect(&self.properties, &self.place.topic, &self.group)?),
         };
-        let committed = commits.ask()?;
+        let committed = match commits.ask() {
+            // A topic that is not there has no offsets either, and its name is what is wrong.
+            Err(error @ DriftError::Group { .. }) => {
+                topic::open(&self.properties, &self.place.topic, Start::Beginning, &[])?;
+                return Err(error);
+            }
+            committed => committed?,
+        };
         let is_back = |(partition, before): (&i32, &i64)| committed.get(partition).is_none_or(|now| now < before);
         if self.committed.iter().any(is_back) {
             tracing::info!(group = self.group, "the group went back; its records are followed again from there");

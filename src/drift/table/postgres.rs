@@ -60,7 +60,7 @@ impl Postgres {
     pub fn connect(place: &PostgresPlace, chosen: &Chosen, limits: &Limits) -> Result<Self, DriftError> {
         let mut config: Config = place.url.parse().map_err(|error| DriftError::Database {
             store: "postgres".to_owned(),
-            why: format!("{error}"),
+            why: connect::causes(&error),
             hint: "expected postgres://USER@HOST:PORT/DATABASE?table=NAME".to_owned(),
         })?;
         if config.get_password().is_none()
@@ -166,6 +166,10 @@ impl Postgres {
         };
         let hint = match error.code().map(::postgres::error::SqlState::code) {
             Some("57014") => "raise --statement-timeout, or compare at a quieter time",
+            Some("42602") => "a name with capitals or blanks stands in double quotes: table=\"Mixed Case\"",
+            Some("42501") if why.contains("row-level security") => {
+                "a policy hides rows from this role, and would hide what is wrong: ALTER ROLE … BYPASSRLS"
+            }
             Some("42501") => "docs/drift.md has the grants",
             Some("40001") => "a standby cancelled the snapshot: raise max_standby_streaming_delay, or ask the primary",
             _ => "nothing was compared; try again when the database answers",

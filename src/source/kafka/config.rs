@@ -202,7 +202,9 @@ fn setting(name: &str, why: &str) -> SourceError {
 
 fn unknown(name: &str) -> SourceError {
     let near = nearest(name, KNOWN.iter().chain(MEANINGLESS).copied(), 1);
-    let why = match near.first() {
+    // As other programs call it.
+    let is_brokers = matches!(name, "brokers" | "broker" | "bootstrap" | "bootstrap_servers");
+    let why = match near.first().or(is_brokers.then_some(&"bootstrap.servers")) {
         Some(near) => format!("no such setting; did you mean {near}?"),
         None => "sordini's own client has no such setting; --client librdkafka takes all of librdkafka's".to_owned(),
     };
