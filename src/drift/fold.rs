@@ -9,7 +9,7 @@ pub mod places;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 use super::digest::Digest;
@@ -23,8 +23,63 @@ const MOST_DOUBTS: usize = 4_096;
 #[derive(Default)]
 struct Shard {
     rows: Vec<Packed>,
-    spilled: Option<File>,
+    spilled: Option<Spilled>,
     doubts: Doubts,
+}
+
+/// Sorted runs, one behind the other.
+struct Spilled {
+    file: File,
+    rows: usize,
+    /// Rows that were left when all of them were last squashed together.
+    squashed: usize,
+}
+
+impl Spilled {
+    /// Runs of so many times a shard's memory are squashed: a key that is written for ever takes no more room than others.
+    const RUNS: usize = 8;
+
+    fn new() -> io::Result<Self> {
+        Ok(Self { file: tempfile::tempfile()?, rows: 0, squashed: 0 })
+    }
+
+    fn write(&mut self, rows: &[Packed]) -> io::Result<()> {
+        let mut out = BufWriter::new(&mut self.file);
+        for row in rows {
+            let words = [row.key, row.place, row.row].map(u64::to_le_bytes);
+            words.iter().try_for_each(|word| out.write_all(word))?;
+        }
+        self.rows += rows.len();
+        out.flush()
+    }
+
+    fn read(&mut self) -> io::Result<Vec<Packed>> {
+        self.file.seek(io::SeekFrom::Start(0))?;
+        let mut rows = Vec::with_capacity(self.rows);
+        let mut input = BufReader::with_capacity(1 << 16, &mut self.file);
+        let mut words = [[0u8; 8]; 3];
+        for _ in 0..self.rows {
+            for word in &mut words {
+                input.read_exact(word)?;
+            }
+            let [key, place, row] = words.map(u64::from_le_bytes);
+            rows.push(Packed { key, place, row });
+        }
+        Ok(rows)
+    }
+
+    fn is_full(&self, most: usize) -> bool {
+        self.rows > (most * Self::RUNS).max(self.squashed * 2)
+    }
+
+    fn squash(&mut self, doubt: impl FnMut(Doubt)) -> io::Result<()> {
+        let mut rows = self.read()?;
+        squash(&mut rows, true, doubt);
+        self.file.set_len(0)?;
+        self.file.seek(io::SeekFrom::Start(0))?;
+        (self.rows, self.squashed) = (0, rows.len());
+        self.write(&rows)
+    }
 }
 
 /// Keys whose events do not go on where the one before ended, by partition; and the last such event.
@@ -87,17 +142,15 @@ impl Fold {
         let Shard { rows, spilled, doubts } = &mut *shard;
         squash(rows, spilled.is_none(), |doubt| doubts.add(doubt));
         if rows.len() > self.most / 2 {
-            let file = match spilled {
-                Some(file) => file,
-                none => none.insert(tempfile::tempfile()?),
+            let spilled = match spilled {
+                Some(spilled) => spilled,
+                none => none.insert(Spilled::new()?),
             };
-            let mut out = BufWriter::new(&mut *file);
-            for row in rows.iter() {
-                let words = [row.key, row.place, row.row].map(u64::to_le_bytes);
-                words.iter().try_for_each(|word| out.write_all(word))?;
-            }
-            out.flush()?;
+            spilled.write(rows)?;
             rows.clear();
+            if spilled.is_full(self.most) {
+                spilled.squash(|doubt| doubts.add(doubt))?;
+            }
         }
         Ok(())
     }
@@ -182,20 +235,9 @@ impl Fold {
 }
 
 fn read_back(shard: &mut Shard) -> io::Result<Vec<Packed>> {
-    use std::io::Seek as _;
-    let Some(file) = &mut shard.spilled else { return Ok(Vec::new()) };
-    let length = file.seek(io::SeekFrom::End(0))?;
-    file.seek(io::SeekFrom::Start(0))?;
-    let mut rows = Vec::with_capacity(length as usize / ROW + shard.rows.len());
-    let mut input = BufReader::with_capacity(1 << 16, &mut *file);
-    let mut words = [[0u8; 8]; 3];
-    for _ in 0..length as usize / ROW {
-        for word in &mut words {
-            input.read_exact(word)?;
-        }
-        let [key, place, row] = words.map(u64::from_le_bytes);
-        rows.push(Packed { key, place, row });
-    }
+    let Some(spilled) = &mut shard.spilled else { return Ok(Vec::new()) };
+    let mut rows = spilled.read()?;
+    rows.reserve_exact(shard.rows.len());
     Ok(rows)
 }
 

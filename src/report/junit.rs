@@ -71,7 +71,9 @@ fn suites(report: &Report, context: &Context) -> Vec<Suite> {
             let has_befores =
                 report.summary.drifts().any(|(_, drift)| drift.befores.as_ref().is_some_and(Befores::are_told));
             let lost = has_befores.then_some(Kind::LostChange);
-            Kind::OF_STORES.into_iter().chain(lost).chain([Kind::OffsetGap, Kind::ChecksumFailure]).collect()
+            let of_reading =
+                [Kind::OffsetGap, Kind::ChecksumFailure].into_iter().filter(|_| !report.coverage.is_empty());
+            Kind::OF_STORES.into_iter().chain(lost).chain(of_reading).collect()
         }
         false => Kind::of_audits().collect::<Vec<_>>(),
     };

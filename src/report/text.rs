@@ -225,7 +225,7 @@ fn coverage(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
     // A clean verdict stays a few lines long.
     let is_clean = report.summary.verdict == Verdict::Clean;
     let limit = if is_clean { 2 } else { BRIEF };
-    if !is_clean {
+    if !is_clean || report.summary.is_of_stores() {
         page.heading("Coverage")?;
     }
     let topics = topics::topics(&report.coverage);

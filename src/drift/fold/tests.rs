@@ -183,3 +183,21 @@ fn the_largest_places_keep_their_parts() {
     assert_eq!(states, [State::OneOf(vec![Some(1)])]);
     assert_eq!(fold.doubts().last, BTreeMap::from([((key, partition), offset)]));
 }
+
+#[test]
+fn keys_that_are_written_for_ever_take_no_more_room() {
+    let fold = Fold { most: 64, ..Fold::new(0) };
+    let mut writer = fold.writer();
+    for offset in 0..200_000_i64 {
+        // Of one shard, each so seldom that a run has hardly two of its versions.
+        let (key, said) = (offset as u64 * 7_919 % 500, Said::Row(offset as u64));
+        writer.push(&Version { key, partition: 0, offset, said, is_open: false }).unwrap();
+    }
+    writer.end().unwrap();
+    let spilled = fold.shards[0].lock().unwrap().spilled.as_ref().map(|spilled| spilled.rows);
+    assert!(spilled.is_some_and(|rows| rows <= 1_100), "{spilled:?}");
+    let mut states = Vec::new();
+    fold.each(|_, state| states.push(state.clone())).unwrap();
+    let newest = |key: u64| (0..200_000_u64).rev().find(|offset| offset * 7_919 % 500 == key);
+    assert_eq!(states, (0..500).map(|key| State::Is(newest(key))).collect::<Vec<_>>());
+}
