@@ -39,6 +39,8 @@ pub struct Outcome {
 
 /// Records in a row that are as young as the one that is looked for: then it is not further on.
 const YOUNGER: usize = 1_000;
+/// Source records that are held at most, some 70 MB of them.
+const MOST_AHEAD: usize = 500_000;
 /// Copied records in a row that are nowhere in the window, from which on nobody knows where the copy is.
 const ASTRAY: usize = 1_000;
 
@@ -128,23 +130,18 @@ impl<S: Iterator<Item = Item>> Align<S> {
     }
 
     /// Beyond the window, as long as the source's records are older than this one: a copy that began late, or lost much at
-    /// once, is far ahead.
+    /// once, is far ahead. Nothing is left behind for a record that is not found: it may never have been in the source.
     fn search(&mut self, item: &Item) -> Option<u64> {
-        if !self.has_times {
-            return None;
-        }
         let is_younger = |other: &Item| other.timestamp >= item.timestamp;
         let mut younger = self.ahead.iter().rev().take_while(|other| is_younger(other)).take(YOUNGER).count();
-        while younger < YOUNGER {
-            let next = self.source.next()?;
-            younger = if is_younger(&next) { younger + 1 } else { 0 };
+        while self.has_times && younger < YOUNGER && self.ahead.len() < MOST_AHEAD {
             let number = self.first + self.ahead.len() as u64;
-            self.places.entry(next.hash).or_default().push_back(number);
-            self.ahead.push_back(next);
-            if next.hash == item.hash {
+            self.fill(self.ahead.len() + 1);
+            let last = self.ahead.back().filter(|_| self.first + self.ahead.len() as u64 > number)?;
+            if last.hash == item.hash {
                 return Some(number);
             }
-            self.leave_behind();
+            younger = if is_younger(last) { younger + 1 } else { 0 };
         }
         None
     }
@@ -257,10 +254,28 @@ mod tests {
         assert_eq!((torn.lost.len(), torn.lag, torn.matched), (50_000, 0, 50_000));
         assert_eq!((torn.lost[0].offset, torn.lost[49_999].offset), (10_000, 59_999));
         assert!(torn.reordered.is_empty() && torn.foreign.is_empty());
-        // One that was never in the source is no reason to go on.
-        let strange = Item { hash: 1 << 40, key: 0, offset: -1, timestamp: 5_000_000 };
-        let with_strange = of(timed(0..5_000).chain([strange]).chain(timed(5_000..100_000)).collect());
-        assert_eq!((with_strange.matched, with_strange.foreign.len(), with_strange.reordered.len()), (100_000, 1, 0));
+    }
+
+    /// In front, in the middle and behind: of its time, long before it and long after it.
+    #[test]
+    fn a_record_that_was_never_in_the_source_moves_nothing() {
+        for (place, timestamp) in
+            [(0, 90_000_000), (5_000, 5_000_000), (5_000, 0), (5_000, i64::MAX), (50_000, 99_000_000)]
+        {
+            let strange = Item { hash: 1 << 40, key: 0, offset: -1, timestamp };
+            // Ten are lost, and the copy is half as long.
+            let copy = timed(0..place).chain([strange]).chain(timed(place..50_000));
+            let copy = copy.filter(|item| !(20_000..20_010).contains(&item.hash));
+            let out = Align::new(timed(0..100_000), 1_000, true).run(copy);
+            assert_eq!(
+                (out.matched, out.lost.len(), out.lag, out.before),
+                (49_990, 10, 50_000, 0),
+                "{place} {timestamp}"
+            );
+            let strange = if place == 0 { (0, 1) } else { (1, 0) };
+            assert_eq!((out.foreign.len() as u64, out.unknown), strange, "{place} {timestamp}");
+            assert!(out.reordered.is_empty() && out.astray.is_none(), "{place} {timestamp}");
+        }
     }
 
     #[test]

@@ -197,6 +197,9 @@ impl Fold {
         // The last settled version of each partition, and all that are not.
         let mut allowed: Vec<Option<u64>> = Vec::new();
         let (mut settled, mut in_flight, (mut is_unknown, mut is_partial)) = (0, false, (false, false));
+        // Nothing orders records of several partitions here.
+        let mut rows = versions.iter().filter(|version| !version.is_open()).map(Packed::said);
+        let disagree = rows.next().is_some_and(|first| rows.any(|other| other != first));
         for version in versions {
             settled += u32::from(!version.is_open());
             in_flight |= version.is_open();
@@ -211,7 +214,8 @@ impl Fold {
             counts.unknown += 1;
             return State::Unknown;
         }
-        if is_partial {
+        if is_partial || disagree {
+            counts.spread += u64::from(disagree);
             counts.in_flight += u64::from(in_flight);
             return State::Partial;
         }

@@ -116,7 +116,7 @@ impl RepairFile {
         let mut text = format!(
             "-- {} brought to what {} says: {}.\n\
              -- Each statement changes its row only while it is as it was found; one that changes no row was overtaken.\n\
-             -- Columns that were not compared stay as they are, and have their defaults in rows that are inserted.\n\
+             -- Columns that were not compared are not set, and have their defaults in rows that are inserted.\n\
              -- All of it is one transaction: a value that a column does not take undoes everything.\n\
              {head}\n",
             one_line(table.name()),

@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::conserve::judge::Judged;
 use super::conserve::law::{self, Bound};
 use super::cut::{Settled, Sight};
 use super::digest::{Method, bucket_of};
@@ -197,15 +198,19 @@ impl<'a> Sink<'a> {
         summary.rows = second.rows();
         summary.befores = lost::befores(unlooked, &taken.images);
         read.unread.extend(unreadable_yet(self.settings, &summary.cuts, &read));
-        let useless = taken.useless(&shape);
-        if let Some(why) = &useless {
+        let useless = taken.useless();
+        for why in useless.iter().cloned().chain(taken.without_columns(&shape)) {
             let topic = self.place.topic.clone();
-            read.unread.push(Unread { topic, partition: None, from: None, until: None, why: why.clone() });
+            read.unread.push(Unread { topic, partition: None, from: None, until: None, why });
         }
         if self.progress.is_stopped() || useless.is_some() {
             // What was read of it tells nothing.
             table.end()?;
-            let told = Told { samples: taken.samples, ..Told::new(read, summary) };
+            let judged = match useless {
+                Some(_) => Judged { unjudged: Some("the topic's records say nothing of rows"), ..Judged::default() },
+                None => Judged::stopped(),
+            };
+            let told = Told { samples: taken.samples, judged, ..Told::new(read, summary) };
             return Ok(Look { told, suspects: BTreeSet::new(), doubted: Doubted::default() });
         }
         let (first, open) = sums_of(&fold, self.settings.part, &mut summary)?;

@@ -1,6 +1,7 @@
 //! From a record to what it says of its key, and whether the table must have it.
 
 use rustc_hash::FxHashMap;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::cut::{Seen, Sight};
 use super::digest::Spans;
@@ -12,8 +13,9 @@ use crate::wire::Record;
 pub struct Witness<'s> {
     pub parser: Parser<'s>,
     sight: &'s Sight,
-    /// By partition: the last event that deleted. A tombstone follows it, which says nothing of where it comes from.
-    deletions: FxHashMap<i32, (i64, Seen)>,
+    /// By partition: the last event that deleted, and the hash of its key. A tombstone of the same key follows it, which says
+    /// nothing of where it comes from.
+    deletions: FxHashMap<i32, (i64, u64, Seen)>,
 }
 
 impl<'s> Witness<'s> {
@@ -36,12 +38,17 @@ impl<'s> Witness<'s> {
             return Ok(None);
         }
         let seen = match (record.value, self.deletions.get(&partition)) {
-            (None, Some((offset, seen))) if *offset + 1 == record.offset => *seen,
+            (None, Some((offset, key, seen))) if *offset + 1 == record.offset && *key == hash(record) => *seen,
             _ => self.sight.of(partition, record.offset, self.parser.origin),
         };
         if says == Says::Deleted && record.value.is_some() {
-            self.deletions.insert(partition, (record.offset, seen));
+            self.deletions.insert(partition, (record.offset, hash(record), seen));
         }
         Ok((seen != Seen::Not).then_some((says, seen == Seen::May)))
     }
+}
+
+/// Of its key.
+fn hash(record: &Record<'_>) -> u64 {
+    xxh3_64(record.key.unwrap_or_default())
 }

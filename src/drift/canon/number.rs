@@ -165,7 +165,8 @@ pub fn decimal(text: &str, scale: Option<u16>, out: &mut Vec<u8>) -> Result<Cano
 
 /// Most numbers are written as they are printed, but for zeros behind the last digit. False where it is another one.
 fn as_written(text: &str, scale: usize, out: &mut Vec<u8>) -> bool {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let point = text.bytes().position(|byte| byte == b'.');
+    let (whole, fraction) = point.map_or((text, ""), |at| (&text[..at], &text[at + 1..]));
     let is_usual = match whole.as_bytes() {
         b"0" => true,
         [b'1'..=b'9', rest @ ..] | [b'-', b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),

@@ -41,8 +41,11 @@ impl Unit {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fractions {
+    /// To microseconds half to even, and to the column's digits half away from 2000: PostgreSQL.
     #[default]
     Rounded,
+    /// Half up both times: MySQL.
+    HalfUp,
     /// MariaDB, and MySQL with `TIME_TRUNCATE_FRACTIONAL`.
     CutOff,
 }
@@ -161,10 +164,11 @@ fn narrow(nanos: i128, (digits, fractions): Precision) -> (i128, Canonical) {
         return ((nanos - rest) / 1_000, canonical);
     }
     let (micros, rest) = (nanos.div_euclid(1_000), nanos.rem_euclid(1_000));
-    let micros = micros + i128::from(rest > 500 || (rest == 500 && micros % 2 != 0));
+    let is_half_up = fractions == Fractions::HalfUp;
+    let micros = micros + i128::from(rest > 500 || (rest == 500 && (is_half_up || micros % 2 != 0)));
     let step = step / 1_000;
     let rest = micros.rem_euclid(step);
-    let is_up = rest * 2 > step || (rest * 2 == step && micros >= ORIGIN / 1_000);
+    let is_up = rest * 2 > step || (rest * 2 == step && (is_half_up || micros >= ORIGIN / 1_000));
     (micros - rest + if is_up { step } else { 0 }, canonical)
 }
 
@@ -347,12 +351,20 @@ mod tests {
 
     /// As MariaDB 10.11 keeps `2024-01-01 00:00:00.7` in a `datetime`.
     #[test]
-    fn mariadb_cuts_digits_off() {
-        let narrowed = |text: &str, digits| {
+    fn mariadb_cuts_digits_off_and_mysql_rounds_half_up() {
+        let with = |text: &str, digits, fractions| {
             let mut out = Vec::new();
-            timestamp(text, Unit::Millis, (digits, Fractions::CutOff), false, &mut out).unwrap();
+            timestamp(text, Unit::Millis, (digits, fractions), false, &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
+        let narrowed = |text: &str, digits| with(text, digits, Fractions::CutOff);
+        for (text, digits, rounded) in [
+            ("2024-01-01T00:00:00.1234565", 6, "2024-01-01 00:00:00.123457"),
+            ("2024-01-01T00:00:00.1234575", 6, "2024-01-01 00:00:00.123458"),
+            ("1980-01-01T00:00:00.5", 0, "1980-01-01 00:00:01"),
+        ] {
+            assert_eq!(with(text, digits, Fractions::HalfUp), rounded);
+        }
         assert_eq!(narrowed("2024-01-01T00:00:00.7", 0), "2024-01-01 00:00:00");
         assert_eq!(narrowed("1704067200999", 2), "2024-01-01 00:00:00.99");
         assert_eq!(narrowed("1969-12-31T23:59:59.999999999", 6), "1969-12-31 23:59:59.999999");

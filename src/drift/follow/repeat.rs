@@ -9,7 +9,7 @@ use super::queue::{ages, dated};
 use super::{Rhythm, Rounds, Standing, laws, once};
 use crate::audit::coverage::Coverage;
 use crate::audit::drift::{DriftSummary, Following};
-use crate::audit::finding::{Finding, Kind, Sighting, State};
+use crate::audit::finding::{Finding, Kind, State};
 use crate::audit::verdict::Report;
 use crate::drift::{DriftError, Part, Settings, note};
 use crate::engine::{Progress, now_ms};
@@ -145,9 +145,9 @@ fn is_expired(finding: &Finding, report: &Report) -> bool {
         let is_of = |coverage: &&Coverage| coverage.topic == topic && coverage.partition == partition;
         report.coverage.iter().find(is_of).map(|coverage| coverage.from + coverage.holes.expired as i64)
     };
-    let is_of_source = |sighting: &&Sighting| sighting.topic == finding.topic;
-    let mut of_source = finding.sightings.iter().filter(is_of_source);
-    of_source.any(|s| starts(&s.topic, s.partition).is_some_and(|start| s.offset < start))
+    // The source's is the first.
+    let of_source = finding.sightings.first();
+    of_source.is_some_and(|s| starts(&s.topic, s.partition).is_some_and(|start| s.offset < start))
 }
 
 /// Comparisons that must miss a finding before it has healed; absent where missing it says nothing.

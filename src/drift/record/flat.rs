@@ -6,20 +6,48 @@ use crate::drift::canon::json::end_of_plain;
 use crate::drift::shape::{Column, Shape};
 
 /// How the name of each column stands before its value. Of one that needs an escape nothing, which is never met.
-pub struct Names(Vec<Option<Box<[u8]>>>);
+pub struct Names(Vec<Option<Name>>);
+
+struct Name {
+    text: Box<[u8]>,
+    /// The first sixteen bytes as a number, and which of its bits are the name's.
+    head: u128,
+    mask: u128,
+}
+
+impl Name {
+    fn new(text: &[u8]) -> Self {
+        let mut head = [0; 16];
+        let length = text.len().min(16);
+        head[..length].copy_from_slice(&text[..length]);
+        let mask = if length == 16 { u128::MAX } else { (1 << (length * 8)) - 1 };
+        Self { text: text.into(), head: u128::from_le_bytes(head), mask }
+    }
+
+    /// Most names are compared as one number.
+    #[inline]
+    fn is_at(&self, bytes: &[u8]) -> bool {
+        match bytes.first_chunk() {
+            Some(chunk) if u128::from_le_bytes(*chunk) & self.mask != self.head => false,
+            Some(_) if self.text.len() <= 16 => true,
+            _ => bytes.starts_with(&self.text),
+        }
+    }
+}
 
 impl Names {
     pub fn of(shape: &Shape) -> Self {
         let written = |column: &Column| {
             let text = format!("\"{}\":", column.name);
-            (end_of_plain(text.as_bytes(), 1) == Some(text.len() - 2)).then(|| text.into_bytes().into())
+            (end_of_plain(text.as_bytes(), 1) == Some(text.len() - 2)).then(|| Name::new(text.as_bytes()))
         };
         Self(shape.columns().map(written).collect())
     }
 
+    #[inline]
     fn is_at(&self, index: usize, bytes: &[u8]) -> Option<usize> {
-        let name = self.0.get(index)?.as_deref()?;
-        bytes.starts_with(name).then_some(name.len())
+        let name = self.0.get(index)?.as_ref()?;
+        name.is_at(bytes).then_some(name.text.len())
     }
 }
 

@@ -31,6 +31,7 @@ impl<'a> Slots<'a> {
     }
 
     /// `None` where the member is not there.
+    #[inline]
     pub fn given(&self, index: usize) -> Option<Result<Given<'a>, Misfit>> {
         let raw = (*self.slots.get(index)?)?;
         let is_plain = index < 64 && self.plain >> index & 1 == 1;

@@ -68,7 +68,7 @@ fn what_cannot_be_used_is_said() {
     for (key, value, said) in [
         (None, Some("{}"), "no key"),
         (Some("x"), Some("{}"), "is no number"),
-        (Some("1"), Some("{"), "value does not parse"),
+        (Some("1"), Some("{"), "value is no JSON object"),
         (Some("1"), Some(r#"{"amount":"ten"}"#), "\"amount\" is no number"),
         (Some(r#"{"key":1}"#), Some("{}"), "no member \"id\""),
         (Some(r#"{"id":null}"#), Some("{}"), "is null"),
@@ -148,6 +148,20 @@ fn the_usual_way_needs_no_parser() {
         r#"{"id":"a longer text, also with é"}"#,
     ] {
         assert!(flat::members(text, &shape(), &Names::of(&shape())).is_some(), "{text}");
+    }
+}
+
+#[test]
+fn long_and_short_names_are_told_apart() {
+    let names = ["a", "ab", "a_name_of_sixteen", "a_name_of_sixteen_and_more"];
+    let column = |name: &&str| Column { name: (*name).to_owned(), ty: Type::Integer, is_nullable: true };
+    let shape = Shape { values: names.iter().map(column).collect(), ..Shape::default() };
+    for text in [
+        r#"{"a":1,"ab":2,"a_name_of_sixteen":3,"a_name_of_sixteen_and_more":4}"#,
+        r#"{"a_name_of_sixteen_and_more":4,"ab":2,"a_name_of_sixteen":3,"a":1,"b":9}"#,
+    ] {
+        let slots = flat::members(text, &shape, &Names::of(&shape)).expect("the usual way");
+        assert_eq!(slots.slots.to_vec(), [Some("1"), Some("2"), Some("3"), Some("4")]);
     }
 }
 

@@ -197,15 +197,17 @@ impl Taken {
     }
 
     /// Why nothing can be said, where the topic has records and none of them tells a row as it was asked for.
-    pub fn useless(&self, shape: &Shape) -> Option<String> {
+    pub fn useless(&self) -> Option<String> {
         let unusable: u64 = self.unusable.values().sum();
-        if self.used == 0 && unusable > 0 {
+        (self.used == 0 && unusable > 0).then(|| {
             let records = crate::report::plural(unusable, "record");
             let first = self.samples.first().map(|sample| format!(" ({sample})")).unwrap_or_default();
-            return Some(format!(
-                "none of its {records} says anything of a row{first}; are value=… and key=… as they should be?"
-            ));
-        }
+            format!("none of its {records} says anything of a row{first}; are value=… and key=… as they should be?")
+        })
+    }
+
+    /// That all of them lack every column: most likely they are read as something else than they are.
+    pub fn without_columns(&self, shape: &Shape) -> Option<String> {
         let is_absent =
             self.rows > 0 && !shape.values.is_empty() && self.relaxed.absent.iter().all(|n| *n == self.rows);
         is_absent.then(|| {

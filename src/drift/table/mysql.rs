@@ -81,7 +81,7 @@ impl Mysql {
             self.conn.query_first("SELECT @@global.sql_mode").map_err(|error| self.wrong(&error))?;
         let has = |mode: &str| modes.as_deref().is_some_and(|modes| modes.contains(mode));
         let is_cut_off = if self.is_mariadb { !has("TIME_ROUND_FRACTIONAL") } else { has("TIME_TRUNCATE_FRACTIONAL") };
-        self.shape.fractions = if is_cut_off { Fractions::CutOff } else { Fractions::Rounded };
+        self.shape.fractions = if is_cut_off { Fractions::CutOff } else { Fractions::HalfUp };
         let timeout = limits.statement_timeout.unwrap_or_default();
         let timeout = match self.is_mariadb {
             true => format!("max_statement_time = {:.3}", timeout.as_secs_f64()),
