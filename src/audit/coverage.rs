@@ -126,6 +126,18 @@ pub struct Coverage {
     pub holes: Holes,
 }
 
+impl Coverage {
+    /// The first offset that was still there.
+    pub fn start(&self) -> i64 {
+        self.from + self.holes.expired as i64
+    }
+
+    /// Where records of transactions that were still open begin.
+    pub fn stable_end(&self) -> i64 {
+        self.until - self.holes.unstable as i64
+    }
+}
+
 /// One cell of the picture of a partition: equal stretches of offsets from left to right.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {

@@ -129,7 +129,7 @@ pub struct LawSummary {
     /// Groups that either store has, and those that do not obey.
     pub groups: u64,
     pub wrong: u64,
-    /// Groups that must be zero and have a row on its way: nothing was said of them.
+    /// Groups that must be zero and have a row on its way, or whose sum moved between two looks: nothing was said of them.
     #[serde(default)]
     pub moving: u64,
     /// Why nothing can be said.

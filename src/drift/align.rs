@@ -135,11 +135,11 @@ impl<S: Iterator<Item = Item>> Align<S> {
         let is_younger = |other: &Item| other.timestamp >= item.timestamp;
         let mut younger = self.ahead.iter().rev().take_while(|other| is_younger(other)).take(YOUNGER).count();
         while self.has_times && younger < YOUNGER && self.ahead.len() < MOST_AHEAD {
-            let number = self.first + self.ahead.len() as u64;
-            self.fill(self.ahead.len() + 1);
-            let last = self.ahead.back().filter(|_| self.first + self.ahead.len() as u64 > number)?;
+            let before = self.ahead.len();
+            self.fill(before + 1);
+            let last = self.ahead.get(before)?;
             if last.hash == item.hash {
-                return Some(number);
+                return Some(self.first + before as u64);
             }
             younger = if is_younger(last) { younger + 1 } else { 0 };
         }

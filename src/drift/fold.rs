@@ -198,11 +198,14 @@ impl Fold {
         let mut allowed: Vec<Option<u64>> = Vec::new();
         let (mut settled, mut in_flight, (mut is_unknown, mut is_partial)) = (0, false, (false, false));
         // Nothing orders records of several partitions here.
-        let mut rows = versions.iter().filter(|version| !version.is_open()).map(Packed::said);
-        let disagree = rows.next().is_some_and(|first| rows.any(|other| other != first));
+        let (mut last, mut disagree) = (None, false);
         for version in versions {
-            settled += u32::from(!version.is_open());
-            in_flight |= version.is_open();
+            if version.is_open() {
+                in_flight = true;
+            } else {
+                settled += 1;
+                disagree |= last.replace(version.said()).is_some_and(|other| other != version.said());
+            }
             match version.said() {
                 Said::Row(row) | Said::Loose(row) => allowed.push(Some(row)),
                 Said::Deleted => allowed.push(None),
@@ -214,17 +217,12 @@ impl Fold {
             counts.unknown += 1;
             return State::Unknown;
         }
+        counts.spread += u64::from(settled > 1);
+        counts.in_flight += u64::from(in_flight);
         if is_partial || disagree {
-            counts.spread += u64::from(disagree);
-            counts.in_flight += u64::from(in_flight);
             return State::Partial;
         }
-        if settled > 1 {
-            // Nothing orders records of several partitions.
-            counts.spread += 1;
-        }
         if in_flight || settled > 1 {
-            counts.in_flight += u64::from(in_flight);
             if settled == 0 {
                 allowed.push(None);
             }

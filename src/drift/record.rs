@@ -202,13 +202,13 @@ impl<'s> Parser<'s> {
         if text.starts_with('{') {
             let members = self.members(key).map_err(|_| Unusable::NoJson("key"))?;
             let named = self.key_of_members(&members, spans);
-            return match (named, self.shape.keys.as_slice(), wrapped(text)) {
-                (Err(Unusable::KeyMember(_)), [column], Some(bare)) => {
-                    let given = Given::of(bare).map_err(|misfit| unfit(column, misfit))?;
-                    write_key(column, &given, self.times, spans)
-                }
-                (named, ..) => named,
-            };
+            if let (Err(Unusable::KeyMember(_)), [column]) = (&named, self.shape.keys.as_slice())
+                && let Some(bare) = wrapped(text)
+            {
+                let given = Given::of(bare).map_err(|misfit| unfit(column, misfit))?;
+                return write_key(column, &given, self.times, spans);
+            }
+            return named;
         }
         let [column] = self.shape.keys.as_slice() else {
             return Err(Unusable::KeyMember(self.shape.keys.first().map(|key| key.name.clone()).unwrap_or_default()));

@@ -192,15 +192,11 @@ pub fn changes(columns: &Map<String, Value>) -> String {
 /// A value in a sentence: without characters that a terminal would obey, and short. Blanks that nobody would see are shown.
 pub fn quoted(value: &Value) -> String {
     let Some(text) = value.as_str() else { return "null".to_owned() };
-    let short: Vec<char> = text.chars().take(QUOTED).collect();
-    let is_cut = text.chars().nth(QUOTED).is_some();
-    let is_hidden = |at: usize| {
-        let is_blank = |at: Option<usize>| at.and_then(|at| short.get(at)).is_none_or(|other| *other == ' ');
-        short[at] == ' '
-            && (is_blank(at.checked_sub(1)) || (is_blank(Some(at + 1)) && !(is_cut && at + 1 == short.len())))
-    };
+    let start: Vec<char> = text.chars().take(QUOTED + 1).collect();
+    let is_blank = |at: Option<usize>| at.and_then(|at| start.get(at)).is_none_or(|other| *other == ' ');
+    let is_hidden = |at: usize| is_blank(at.checked_sub(1)) || is_blank(Some(at + 1));
     let mut shown = String::new();
-    for (at, character) in short.iter().enumerate() {
+    for (at, character) in start.iter().take(QUOTED).enumerate() {
         match character {
             ' ' if is_hidden(at) => shown.push('\u{2423}'),
             '"' | '\'' | '\\' => shown.push(*character),
@@ -210,7 +206,7 @@ pub fn quoted(value: &Value) -> String {
     match text {
         // Else it would be no text.
         "" | "null" => format!("\"{text}\""),
-        _ if is_cut => format!("{shown}…"),
+        _ if start.len() > QUOTED => format!("{shown}…"),
         _ => shown,
     }
 }

@@ -120,14 +120,7 @@ impl<'a> Sink<'a> {
         }
         let topic = &self.place.topic;
         let committed = match &self.settings.group {
-            Some(group) => match topic::committed(&self.properties, topic, group) {
-                // A topic that is not there has no offsets either, and its name is what is wrong.
-                Err(error @ DriftError::Group { .. }) => {
-                    topic::open(&self.properties, topic, Start::Beginning, &[])?;
-                    return Err(error);
-                }
-                committed => committed?,
-            },
+            Some(group) => topic::committed(&self.properties, topic, group)?,
             None => topic::offsets_at(&self.properties, topic, now_ms() - self.settings.settle.as_millis() as i64)?,
         };
         table.begin()?;
@@ -207,7 +200,7 @@ impl<'a> Sink<'a> {
             // What was read of it tells nothing.
             table.end()?;
             let judged = match useless {
-                Some(_) => Judged { unjudged: Some("the topic's records say nothing of rows"), ..Judged::default() },
+                Some(_) => Judged::unsaid("the topic's records say nothing of rows"),
                 None => Judged::stopped(),
             };
             let told = Told { samples: taken.samples, judged, ..Told::new(read, summary) };

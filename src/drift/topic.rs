@@ -87,6 +87,7 @@ pub fn committed(properties: &Properties, topic: &str, group: &str) -> Result<BT
 /// What a group commits, asked again and again.
 pub struct Commits {
     collector: Collector,
+    properties: Properties,
     topic: String,
     group: String,
 }
@@ -97,18 +98,21 @@ impl Commits {
             |name: &str| Filter::pattern(&regex::escape(name)).map(|pattern| vec![pattern]).unwrap_or_default();
         let filter = Filter { groups: exactly(group), topics: exactly(topic), ..Filter::default() };
         let collector = Collector::connect(properties, filter)?;
-        Ok(Self { collector, topic: topic.to_owned(), group: group.to_owned() })
+        Ok(Self { collector, properties: properties.clone(), topic: topic.to_owned(), group: group.to_owned() })
     }
 
     pub fn ask(&mut self) -> Result<BTreeMap<i32, i64>, DriftError> {
         let facts = self.collector.collect(&(Arc::new(now_ms) as crate::engine::Clock))?;
-        let none = || DriftError::Group { group: self.group.clone(), topic: self.topic.clone() };
-        let found = facts.groups.get(self.group.as_str()).ok_or_else(none)?;
-        let offsets = found.offsets.as_ref().map_err(|_| none())?;
-        let known =
-            offsets.iter().filter_map(|((_, partition), at)| at.as_ref().ok().map(|at| (*partition, at.offset)));
+        let offsets = facts.groups.get(self.group.as_str()).and_then(|found| found.offsets.as_ref().ok());
+        let known = offsets.into_iter().flatten();
+        let known = known.filter_map(|((_, partition), at)| at.as_ref().ok().map(|at| (*partition, at.offset)));
         let known: BTreeMap<i32, i64> = known.collect();
-        if known.is_empty() { Err(none()) } else { Ok(known) }
+        if known.is_empty() {
+            // A topic that is not there has no offsets either, and its name is what is wrong.
+            open(&self.properties, &self.topic, Start::Beginning, &[])?;
+            return Err(DriftError::Group { group: self.group.clone(), topic: self.topic.clone() });
+        }
+        Ok(known)
     }
 }
 

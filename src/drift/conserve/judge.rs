@@ -46,9 +46,14 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// Nothing is said.
+    pub fn unsaid(why: &'static str) -> Self {
+        Self { unjudged: Some(why), ..Self::default() }
+    }
+
     /// Sums of what was read until somebody ended it are of no whole.
     pub fn stopped() -> Self {
-        Self { unjudged: Some("it was stopped before everything was added up"), ..Self::default() }
+        Self::unsaid("it was stopped before everything was added up")
     }
 
     /// Leaves what was so before, and says nothing of what has moved.

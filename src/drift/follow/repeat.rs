@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::queue::{ages, dated};
 use super::{Rhythm, Rounds, Standing, laws, once};
 use crate::audit::coverage::Coverage;
-use crate::audit::drift::{DriftSummary, Following};
+use crate::audit::drift::{DriftSummary, Following, Undecided};
 use crate::audit::finding::{Finding, Kind, State};
 use crate::audit::verdict::Report;
 use crate::drift::{DriftError, Part, Settings, note};
@@ -141,13 +141,10 @@ fn is_rest(rest: &Finding, of: &Finding) -> bool {
 
 /// Of a record that has left the source meanwhile nobody can say whether it ever comes.
 fn is_expired(finding: &Finding, report: &Report) -> bool {
-    let starts = |topic: &str, partition: i32| {
-        let is_of = |coverage: &&Coverage| coverage.topic == topic && coverage.partition == partition;
-        report.coverage.iter().find(is_of).map(|coverage| coverage.from + coverage.holes.expired as i64)
-    };
     // The source's is the first.
-    let of_source = finding.sightings.first();
-    of_source.is_some_and(|s| starts(&s.topic, s.partition).is_some_and(|start| s.offset < start))
+    let Some(record) = finding.sightings.first() else { return false };
+    let is_of = |coverage: &&Coverage| coverage.topic == record.topic && coverage.partition == record.partition;
+    report.coverage.iter().find(is_of).is_some_and(|coverage| record.offset < coverage.start())
 }
 
 /// Comparisons that must miss a finding before it has healed; absent where missing it says nothing.
@@ -179,8 +176,9 @@ impl Rounds for Repeat {
         self.following.comparison_seconds = began.elapsed().as_secs_f64();
         self.following.comparison_ms = Some(now_ms());
         self.following.compared_ms = self.following.comparison_ms;
-        // Findings are kept as what is open, coverage is of the last comparison alone.
+        // Findings are kept as what is open, coverage is of the last comparison alone, and what that left undecided is done with.
         report.findings.clear();
+        report.summary.drift.iter_mut().for_each(|drift| drift.undecided = Undecided::default());
         self.compared.values_mut().for_each(|report| report.coverage.clear());
         self.latest = self.part.index;
         self.compared.insert(self.latest, report);

@@ -6,48 +6,22 @@ use crate::drift::canon::json::end_of_plain;
 use crate::drift::shape::{Column, Shape};
 
 /// How the name of each column stands before its value. Of one that needs an escape nothing, which is never met.
-pub struct Names(Vec<Option<Name>>);
-
-struct Name {
-    text: Box<[u8]>,
-    /// The first sixteen bytes as a number, and which of its bits are the name's.
-    head: u128,
-    mask: u128,
-}
-
-impl Name {
-    fn new(text: &[u8]) -> Self {
-        let mut head = [0; 16];
-        let length = text.len().min(16);
-        head[..length].copy_from_slice(&text[..length]);
-        let mask = if length == 16 { u128::MAX } else { (1 << (length * 8)) - 1 };
-        Self { text: text.into(), head: u128::from_le_bytes(head), mask }
-    }
-
-    /// Most names are compared as one number.
-    #[inline]
-    fn is_at(&self, bytes: &[u8]) -> bool {
-        match bytes.first_chunk() {
-            Some(chunk) if u128::from_le_bytes(*chunk) & self.mask != self.head => false,
-            Some(_) if self.text.len() <= 16 => true,
-            _ => bytes.starts_with(&self.text),
-        }
-    }
-}
+pub struct Names(Vec<Option<Box<[u8]>>>);
 
 impl Names {
     pub fn of(shape: &Shape) -> Self {
         let written = |column: &Column| {
             let text = format!("\"{}\":", column.name);
-            (end_of_plain(text.as_bytes(), 1) == Some(text.len() - 2)).then(|| Name::new(text.as_bytes()))
+            (end_of_plain(text.as_bytes(), 1) == Some(text.len() - 2)).then(|| text.into_bytes().into())
         };
         Self(shape.columns().map(written).collect())
     }
 
+    /// How long the name is, where it stands here.
     #[inline]
-    fn is_at(&self, index: usize, bytes: &[u8]) -> Option<usize> {
-        let name = self.0.get(index)?.as_ref()?;
-        name.is_at(bytes).then_some(name.text.len())
+    fn length_at(&self, index: usize, bytes: &[u8]) -> Option<usize> {
+        let name = self.0.get(index)?.as_deref()?;
+        bytes.starts_with(name).then_some(name.len())
     }
 }
 
@@ -62,7 +36,7 @@ pub fn members<'a>(text: &'a str, shape: &Shape, names: &Names) -> Option<Slots<
     }
     loop {
         // Members mostly come in the order of the columns.
-        let (index, from) = match names.is_at(next, &bytes[at..]) {
+        let (index, from) = match names.length_at(next, &bytes[at..]) {
             Some(length) => (Some(next), at + length),
             None => named(text, at, shape, next)?,
         };

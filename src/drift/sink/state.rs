@@ -69,7 +69,7 @@ pub fn in_flight_suspects(open: &FxHashMap<u64, State>, rows: &[Digest]) -> BTre
 pub fn unjudged(settings: &Settings, cuts: &[Cut], read: &Read) -> Vec<Unread> {
     let part = |cut: &Cut| {
         let coverage = read.coverage.iter().find(|coverage| coverage.partition == cut.partition)?;
-        let start = coverage.from + coverage.holes.expired as i64;
+        let start = coverage.start();
         let (until, why) = match cut.settled {
             0 if coverage.records > 0 && start == 0 => match settings.group {
                 Some(_) => (coverage.until, "the group has committed nothing of it yet"),
@@ -93,7 +93,7 @@ pub fn unjudged(settings: &Settings, cuts: &[Cut], read: &Read) -> Vec<Unread> {
 pub fn unreadable_yet(settings: &Settings, cuts: &[Cut], read: &Read) -> Vec<Unread> {
     let part = |cut: &Cut| {
         let coverage = read.coverage.iter().find(|coverage| coverage.partition == cut.partition)?;
-        let stable = coverage.until - coverage.holes.unstable as i64;
+        let stable = coverage.stable_end();
         (settings.group.is_some() && cut.settled > stable).then(|| Unread {
             topic: coverage.topic.clone(),
             partition: Some(cut.partition),

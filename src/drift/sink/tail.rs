@@ -189,14 +189,7 @@ impl Tail {
             Some(commits) => commits,
             none => none.insert(Commits::connect(&self.properties, &self.place.topic, &self.group)?),
         };
-        let committed = match commits.ask() {
-            // A topic that is not there has no offsets either, and its name is what is wrong.
-            Err(error @ DriftError::Group { .. }) => {
-                topic::open(&self.properties, &self.place.topic, Start::Beginning, &[])?;
-                return Err(error);
-            }
-            committed => committed?,
-        };
+        let committed = commits.ask()?;
         let is_back = |(partition, before): (&i32, &i64)| committed.get(partition).is_none_or(|now| now < before);
         if self.committed.iter().any(is_back) {
             tracing::info!(group = self.group, "the group went back; its records are followed again from there");
@@ -260,7 +253,7 @@ impl Tail {
             let left = part.holes.unstable + part.holes.unfetched;
             positions.insert(part.partition, part.until - left as i64);
             // A group that reads what is not committed may have written more than can be read here.
-            let is_readable = settled.below(part.partition) <= part.until - part.holes.unstable as i64;
+            let is_readable = settled.below(part.partition) <= part.stable_end();
             if is_readable && part.holes.unfetched == 0 && part.holes.unreadable == 0 {
                 sound.insert(part.partition);
             }

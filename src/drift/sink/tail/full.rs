@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Tail;
-use crate::audit::drift::{DriftSummary, LawSummary};
+use crate::audit::drift::{DriftSummary, LawSummary, Undecided};
 use crate::audit::finding::{Finding, State};
 use crate::audit::verdict::Unread;
 use crate::drift::conserve::law;
@@ -110,6 +110,7 @@ impl Tail {
         }
         let Told { read, mut summary, samples, findings, .. } = told;
         self.weigh(imbalances, &summary);
+        summary.undecided = Undecided::default();
         // What an event tells for ever is told once.
         let is_new = |finding: &&Finding| !self.findings.contains_key(&finding.id);
         self.news.extend(findings.iter().filter(is_new).cloned());
